@@ -9,6 +9,7 @@ A model that one of the `formats` can represent is written in the published form
 without positions, …) in our own. `config_files` reads the config, and says which of the two it is.
 """
 
+import dataclasses
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -45,6 +46,7 @@ from llmasos.tokenizers.tokenizer import TEMPLATE_FILE
 
 Say = Callable[[str], None]
 WRAPPERS = ("module.", "_orig_mod.")
+ENCODERS = ("bert", "distilbert", "mpnet")  # the model types that do not generate
 
 
 def read_model(folder: Path, device: torch.device | str = "cpu", say: Say = warnings.warn) -> Model:
@@ -67,6 +69,7 @@ def read_model(folder: Path, device: torch.device | str = "cpu", say: Say = warn
         return model
     config, format = read_published_config(folder)
     published = read_weights(folder)
+    config = with_stored_head(config, format, published, name_of(folder), say)
     model = build_on_meta(config, sum(tensor.numel() for tensor in published.values()))
     tensors = convert_tensors(model, config, format, published, name_of(folder), say)
     if missing := [name for name in weights_of(model) if name not in tensors]:
@@ -78,6 +81,20 @@ def read_model(folder: Path, device: torch.device | str = "cpu", say: Say = warn
     model.generation_config = read_generation_config(folder, config, say)
     model.embedding_config = read_embedding_config(folder, config)
     return model.to(device).eval()
+
+
+def with_stored_head(
+    config: ModelConfig, format: HFFormat, published: Mapping[str, Tensor], folder: str, say: Say
+) -> ModelConfig:
+    """Return the config, without the head of a bert's pretraining if the file holds nothing of it.
+
+    Sentence embedders are such files: their config.json names the class from which their training started.
+    """
+    names = {format.current_name(name) for name in unwrapped(published)}
+    if config.family != "bert" or not config.is_pretraining or names & {m.published for m in format.head(config)}:
+        return config
+    say(f"{folder} has no weights of the head that its config.json names: it is opened without (as features).")
+    return dataclasses.replace(config, head="features")
 
 
 def copy_weights(model: Model, folder: Path, with_head: bool) -> list[str]:
@@ -242,14 +259,17 @@ def published_format(config: ModelConfig) -> tuple[HFFormat | None, dict[str, An
 
 def special_ids(fields: dict[str, Any], tokenizer: Tokenizer | None) -> dict[str, int]:
     """Return the ids of the special tokens for a published config.json."""
-    if fields["model_type"] == "marian":  # in its vocabularies </s> is the first token and <pad> the last
-        end, start = (tokenizer.end_of_text, tokenizer.start_of_target) if tokenizer else (0, fields["vocab_size"] - 1)
-        names = ("eos_token_id", "forced_eos_token_id")
+    if fields["model_type"] in ("marian", "t5"):
+        is_t5 = fields["model_type"] == "t5"  # in Marian's vocabularies </s> is the first token and <pad> the last
+        end, start = (1, 0) if is_t5 else (0, fields["vocab_size"] - 1)
+        if tokenizer is not None:
+            end, start = tokenizer.end_of_text, tokenizer.start_of_target
+        names = ("eos_token_id",) if is_t5 else ("eos_token_id", "forced_eos_token_id")
         return dict.fromkeys(names, end) | dict.fromkeys(("pad_token_id", "decoder_start_token_id"), start)
     if tokenizer is None:
         return {}
     end = tokenizer.end_of_text
-    if fields["model_type"] == "bert":
+    if fields["model_type"] in ENCODERS:
         return {"pad_token_id": tokenizer.pad_id}
     return {"bos_token_id": end, "eos_token_id": end}
 
@@ -328,7 +348,8 @@ def check_unused(unused: list[str], config: ModelConfig, format: HFFormat, prefi
     harmless = format.ignored + (("lm_head.weight",) if config.tie_embeddings else ())
     unused = [name for name in unused if not name.endswith(harmless)]
     in_backbone = [name for name in unused if name.startswith(prefix)]
-    unexpected = [name for name in in_backbone if not name.removeprefix(prefix).startswith(format.optional)]
+    superfluous = format.optional + (() if config.is_pretraining else format.only_pretraining)
+    unexpected = [name for name in in_backbone if not name.removeprefix(prefix).startswith(superfluous)]
     if unexpected:
         raise UserError(
             f"{folder} holds {unexpected[0]}, for which the model of its config.json has no place ({len(unexpected)} "

@@ -1,6 +1,11 @@
 """Small random models by transformers, one for each published format, saved as transformers saves them."""
 
+from pathlib import Path
+
+import sentencepiece
 import torch
+from tokenizer_helpers import english
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import (
     BertConfig,
     BertForMaskedLM,
@@ -9,12 +14,24 @@ from transformers import (
     BertForSequenceClassification,
     BertForTokenClassification,
     BertModel,
+    DistilBertConfig,
+    DistilBertForMaskedLM,
+    DistilBertForQuestionAnswering,
+    DistilBertForSequenceClassification,
+    DistilBertForTokenClassification,
+    DistilBertModel,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
+    Gemma3TextModel,
     GPT2Config,
     GPT2LMHeadModel,
     GPT2Model,
     GPTNeoConfig,
     GPTNeoForCausalLM,
     GPTNeoModel,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    GPTNeoXModel,
     LlamaConfig,
     LlamaForCausalLM,
     LlamaModel,
@@ -24,6 +41,12 @@ from transformers import (
     MistralForCausalLM,
     MixtralConfig,
     MixtralForCausalLM,
+    MPNetConfig,
+    MPNetForMaskedLM,
+    MPNetForQuestionAnswering,
+    MPNetForSequenceClassification,
+    MPNetForTokenClassification,
+    MPNetModel,
     OPTConfig,
     OPTForCausalLM,
     OPTModel,
@@ -37,7 +60,13 @@ from transformers import (
     RobertaForSequenceClassification,
     RobertaForTokenClassification,
     RobertaModel,
+    T5Config,
+    T5EncoderModel,
+    T5ForConditionalGeneration,
+    T5TokenizerFast,
 )
+
+from llmasos.hub.tokenizers.sentencepiece_file import fields, read_sentencepiece
 
 V = 61  # an odd vocabulary
 LLAMA = {
@@ -105,6 +134,25 @@ OPT = {
 }  # fmt: skip
 ROBERTA = BERT | {"type_vocab_size": 1, "max_position_embeddings": 42, "layer_norm_eps": 1e-5}
 TAGS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
+DISTILBERT = {
+    "vocab_size": V, "dim": 32, "hidden_dim": 56, "n_layers": 2, "n_heads": 4, "max_position_embeddings": 40,
+}  # fmt: skip
+GPT_NEOX = {
+    "vocab_size": V, "hidden_size": 32, "intermediate_size": 56, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "max_position_embeddings": 48, "rotary_pct": 0.5, "bos_token_id": 0, "eos_token_id": 0,
+}  # fmt: skip
+MPNET = {name: value for name, value in BERT.items() if name != "type_vocab_size"} | {"max_position_embeddings": 42}
+T5 = {
+    "vocab_size": V, "d_model": 16, "d_kv": 6, "d_ff": 40, "num_layers": 2, "num_decoder_layers": 3, "num_heads": 4,
+    "relative_attention_num_buckets": 8, "relative_attention_max_distance": 12, "pad_token_id": 0, "eos_token_id": 1,
+    "decoder_start_token_id": 0,
+}  # fmt: skip
+GEMMA3 = {
+    "vocab_size": V, "hidden_size": 32, "intermediate_size": 56, "num_hidden_layers": 3, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "head_dim": 12, "max_position_embeddings": 64, "sliding_window": 4,
+    "query_pre_attn_scalar": 10, "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+    "rope_theta": 700.0, "rope_local_base_freq": 50.0, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0,
+}  # fmt: skip
 
 PUBLISHED = {
     "gpt2": lambda: GPT2LMHeadModel(GPT2Config(**GPT2)),
@@ -158,6 +206,41 @@ PUBLISHED = {
     "roberta one label": lambda: RobertaForSequenceClassification(RobertaConfig(**ROBERTA, num_labels=1)),
     "roberta questions": lambda: RobertaForQuestionAnswering(RobertaConfig(**ROBERTA)),
     "roberta names": lambda: RobertaForTokenClassification(RobertaConfig(**ROBERTA, num_labels=5)),
+    "distilbert masked lm": lambda: DistilBertForMaskedLM(DistilBertConfig(**DISTILBERT)),
+    "distilbert masked lm, untied": lambda: DistilBertForMaskedLM(
+        DistilBertConfig(**DISTILBERT, tie_word_embeddings=False, activation="relu")
+    ),
+    "distilbert body": lambda: DistilBertModel(DistilBertConfig(**DISTILBERT)),
+    "distilbert classifier": lambda: DistilBertForSequenceClassification(DistilBertConfig(**DISTILBERT, num_labels=3)),
+    "distilbert one label": lambda: DistilBertForSequenceClassification(DistilBertConfig(**DISTILBERT, num_labels=1)),
+    "distilbert questions": lambda: DistilBertForQuestionAnswering(DistilBertConfig(**DISTILBERT)),
+    "gpt-neox": lambda: GPTNeoXForCausalLM(GPTNeoXConfig(**GPT_NEOX)),
+    "gpt-neox tied, one after the other": lambda: GPTNeoXForCausalLM(
+        GPTNeoXConfig(
+            **GPT_NEOX | {"rotary_pct": 1.0},
+            tie_word_embeddings=True,
+            use_parallel_residual=False,
+            rotary_emb_base=500,
+            rope_scaling={"rope_type": "linear", "factor": 2.0},
+        )
+    ),
+    "gpt-neox body": lambda: GPTNeoXModel(GPTNeoXConfig(**GPT_NEOX, hidden_act="relu")),
+    "t5": lambda: T5ForConditionalGeneration(T5Config(**T5)),
+    "t5 v1.1": lambda: T5ForConditionalGeneration(
+        T5Config(**T5, tie_word_embeddings=False, feed_forward_proj="gated-gelu", n_positions=40)
+    ),
+    "t5 body": lambda: T5EncoderModel(T5Config(**T5, feed_forward_proj="gated-silu")),
+    "gemma3": lambda: Gemma3ForCausalLM(Gemma3TextConfig(**GEMMA3)),
+    "gemma3, scaled positions, untied": lambda: Gemma3ForCausalLM(
+        Gemma3TextConfig(**GEMMA3, rope_scaling={"rope_type": "linear", "factor": 8.0}, tie_word_embeddings=False)
+    ),
+    "gemma3 body": lambda: Gemma3TextModel(Gemma3TextConfig(**GEMMA3, hidden_activation="gelu")),
+    "mpnet masked lm": lambda: MPNetForMaskedLM(MPNetConfig(**MPNET)),
+    "mpnet body": lambda: MPNetModel(MPNetConfig(**MPNET)),
+    "mpnet classifier": lambda: MPNetForSequenceClassification(MPNetConfig(**MPNET, num_labels=3)),
+    "mpnet questions": lambda: MPNetForQuestionAnswering(MPNetConfig(**MPNET)),
+    "distilbert names": lambda: DistilBertForTokenClassification(DistilBertConfig(**DISTILBERT, num_labels=5)),
+    "mpnet names": lambda: MPNetForTokenClassification(MPNetConfig(**MPNET, num_labels=5)),
     "marian": lambda: MarianMTModel(MarianConfig(**MARIAN, activation_function="swish")),
 }
 
@@ -190,7 +273,7 @@ def outputs(model, ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Ten
     """The outputs of a transformers model for (B, T) ids with padding at the end, in the form of ours."""
     inputs = {"input_ids": ids, "attention_mask": attention_mask.long()}
     with torch.no_grad():
-        if model.config.model_type == "marian":
+        if model.config.is_encoder_decoder and hasattr(model, "lm_head"):
             return model(**inputs, decoder_input_ids=ids[:, :5]).logits
         out = model(**inputs)
     if hasattr(out, "prediction_logits"):
@@ -203,10 +286,46 @@ def outputs(model, ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Ten
 def our_outputs(model, ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
     """The outputs of our model."""
     with torch.no_grad():
-        if model.config.family == "transformer":
+        if model.config.family == "transformer" and model.config.generates:
             return model(ids, ids[:, :5], attention_mask)
         if model.config.family == "bert" and model.config.is_pretraining:
             out = model(ids, attention_mask)
+            if out.next_sentence is None:
+                return out.masked
             return torch.cat([out.masked.flatten(1), out.next_sentence], dim=1)
         out = model(ids, attention_mask)
         return out[:, None] if model.config.head == "reward" else out
+
+
+def t5_tokenizer(folder: Path, split_words: bool = False, rule: str = "nmt_nfkc") -> T5TokenizerFast:
+    """A small tokenizer in the form of T5's: a unigram model of SentencePiece, run by the `tokenizers` package.
+
+    Args:
+        folder: for the files of SentencePiece.
+        split_words: as in the files of the first T5s; otherwise as transformers converts SentencePiece's today.
+        rule: of SentencePiece's normalization.
+    """
+    file = folder / "spiece.model"
+    (folder / "text").write_text(english())
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(folder / "text"), model_prefix=str(folder / "spiece"), vocab_size=390, model_type="unigram",
+        normalization_rule_name=rule, character_coverage=0.98, minloglevel=2, num_threads=1, pad_id=0, eos_id=1,
+        unk_id=2, bos_id=-1,
+    )  # fmt: skip
+    normalizer = dict(fields(next(value for number, value in fields(file.read_bytes()) if number == 3)))
+    pieces = [(piece, score) for piece, score, _ in read_sentencepiece(file).pieces]
+    pieces += [(f"<extra_id_{i}>", 0.0) for i in range(9, -1, -1)]
+    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=2, byte_fallback=False))
+    steps = [normalizers.Precompiled(normalizer[2])] if normalizer.get(2) else []
+    if split_words:
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()]
+        )
+    else:
+        steps += [normalizers.Strip(left=False, right=True), normalizers.Replace(Regex(" {2,}"), "▁")]
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.normalizer, tokenizer.decoder = normalizers.Sequence(steps), decoders.Metaspace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=["$A", "</s>"], pair=["$A", "</s>", "$B", "</s>"], special_tokens=[("</s>", 1)]
+    )
+    return T5TokenizerFast(tokenizer_object=tokenizer, extra_ids=10)

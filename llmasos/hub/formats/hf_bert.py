@@ -9,6 +9,8 @@ from llmasos.hub.formats.hf_format import (
     HFConfig,
     HFFormat,
     TensorMapping,
+    has_ordinary_heads,
+    is_ordinary,
     label_fields,
     linear,
     tensor,
@@ -55,11 +57,10 @@ class BertFormat(HFFormat):
 
     def write_config(self, config: ModelConfig) -> dict[str, Any] | None:
         c = config
-        options = (c.family, c.positions, c.norm, c.norm_position, c.bias, c.qkv_bias, c.tie_embeddings, c.qk_norm)
-        same_heads = c.n_kv_heads == c.n_heads and c.head_size * c.n_heads == c.d_model
-        if options != ("bert", "learned", "layernorm", "post", True, True, True, False) or not same_heads:
+        options = (c.family, c.positions, c.norm, c.norm_position, c.bias, c.qkv_bias, c.tie_embeddings)
+        if options != ("bert", "learned", "layernorm", "post", True, True, True) or not has_ordinary_heads(c):
             return None
-        if c.activation not in TO_PUBLISHED_ACTIVATION or c.n_experts > 1:
+        if c.activation not in TO_PUBLISHED_ACTIVATION or not is_ordinary(c) or not c.n_segments:
             return None
         fields = {
             "model_type": "bert",

@@ -8,15 +8,16 @@ A format has three parts:
                      right to left to save it, so that the two directions cannot disagree
 
 Most entries are one tensor under two names. Some layouts differ in more: GPT-2 stores its matrices as (in, out)
-(`transposed`), and queries, keys and values as one matrix (several of our names, concatenated); Marian stores a bias as
-the row of a matrix (`as_row`); OPT and RoBERTa have unused rows (`skipped_rows`); GPT-Neo other units (`scale`).
+(`transposed`), and queries, keys and values as one matrix (several of our names, concatenated; in GPT-NeoX head by
+head, `n_heads`); Marian stores a bias as the row of a matrix (`as_row`); OPT, RoBERTa and MPNet have unused rows
+(`skipped_rows`); GPT-Neo and T5 have other units (`scale`), and Gemma leaves out the one in a norm's weight (`offset`).
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from llmasos.errors import UserError, shown
@@ -38,6 +39,9 @@ class TensorMapping:
         skipped_rows: how many rows the published tensor has before the first of ours.
         may_be_longer: whether it may have further rows after ours.
         scale: what the published tensor is multiplied by.
+        offset: what is added to it.
+        n_heads: if it concatenates several tensors, into how many parts each of them is cut; the first parts of all
+            come first, then the second parts, and so on.
     """
 
     published: str
@@ -47,6 +51,8 @@ class TensorMapping:
     skipped_rows: int = 0
     may_be_longer: bool = False
     scale: float = 1.0
+    offset: float = 0.0
+    n_heads: int = 1
 
     def load(self, tensor: Tensor, sizes: list[int]) -> list[Tensor]:
         """Convert a published tensor to ours, mostly without copying; `sizes` are the first dimensions of ours."""
@@ -54,6 +60,9 @@ class TensorMapping:
         if self.skipped_rows or self.may_be_longer:
             tensor = tensor[self.skipped_rows :][: sizes[0]]
         tensor = tensor if self.scale == 1.0 else tensor.float() * self.scale
+        tensor = tensor if self.offset == 0.0 else tensor.float() + self.offset
+        if self.n_heads > 1:  # (heads, parts, …) → (parts, heads, …)
+            tensor = tensor.unflatten(0, (self.n_heads, len(self.ours), -1)).transpose(0, 1).flatten(0, 2)
         return list(tensor.split(sizes)) if len(self.ours) > 1 else [tensor]
 
     def save(self, tensors: list[Tensor]) -> Tensor:
@@ -61,6 +70,9 @@ class TensorMapping:
         import torch  # here, because reading a config needs none of it
 
         tensor = torch.cat(tensors) if len(tensors) > 1 else tensors[0]
+        if self.n_heads > 1:
+            tensor = tensor.unflatten(0, (len(self.ours), self.n_heads, -1)).transpose(0, 1).flatten(0, 2)
+        tensor = tensor if self.offset == 0.0 else tensor - self.offset
         tensor = tensor if self.scale == 1.0 else tensor / self.scale
         if self.skipped_rows:
             tensor = torch.cat([tensor.new_zeros(self.skipped_rows, *tensor.shape[1:]), tensor])
@@ -90,6 +102,27 @@ def label_fields(config: ModelConfig) -> dict[str, Any]:
     }
 
 
+# The fields that a format's `write_config` decides one by one. Every other is an option that few models have.
+ORDINARY = frozenset(
+    "family vocab_size context_length n_layers n_decoder_layers n_heads n_kv_heads head_size d_model d_ff "
+    "n_active_experts capacity_factor router_aux_loss_coef ngram_buckets n_segments positions rope_theta norm "
+    "norm_position norm_eps activation bias qkv_bias zero_init_residual mup_base_width tie_embeddings dropout head "
+    "labels fused".split()
+)
+
+
+def is_ordinary(config: ModelConfig, *options: str) -> bool:
+    """Whether a config has no rare option except those named, so that a new one is in no format until it says so."""
+    known, default = ORDINARY.union(options), ModelConfig(family=config.family)
+    names = (field.name for field in fields(config) if field.name not in known)
+    return all(getattr(config, name) == getattr(default, name) for name in names)
+
+
+def has_ordinary_heads(config: ModelConfig) -> bool:
+    """Whether the heads split d_model evenly, and each has its own keys and values."""
+    return config.n_kv_heads == config.n_heads and config.head_size * config.n_heads == config.d_model
+
+
 class HFFormat(ABC):
     """One family of published models.
 
@@ -99,6 +132,7 @@ class HFFormat(ABC):
         prefix: of the names of the backbone's tensors, except in files that hold a backbone alone.
         ignored: suffixes of tensors that hold nothing trained (position tables, masks).
         optional: prefixes of *our* names that a published file may omit; they are then initialized at random.
+        only_pretraining: prefixes of *published* names in the backbone that other heads do not need.
     """
 
     model_types: tuple[str, ...]
@@ -106,6 +140,7 @@ class HFFormat(ABC):
     prefix: str
     ignored: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
+    only_pretraining: tuple[str, ...] = ()
 
     @abstractmethod
     def read_config(self, published: HFConfig) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from llmasos.hub.formats.hf_format import (
     HFConfig,
     HFFormat,
     TensorMapping,
+    has_ordinary_heads,
+    is_ordinary,
     linear,
     tensor,
 )
@@ -16,79 +18,84 @@ from llmasos.models import ModelConfig
 
 
 class GPT2Format(HFFormat):
-    """`GPT` with learned positions, pre-norm LayerNorms, and biases."""
+    """`GPT` with learned positions, pre-norm LayerNorms, and biases.
 
-    model_types = ("gpt2",)
+    Attributes:
+        names: our field → the published one.
+        other_dropouts: further published fields for our one dropout.
+        qkv_bias: whether queries, keys and values have biases.
+        transposed: whether matrices are stored as (in, out).
+        positions_may_be_longer: whether a file may have more positions than the context that is read.
+    """
+
+    model_types: tuple[str, ...] = ("gpt2",)
     architectures = {"GPT2LMHeadModel": "lm", "GPT2Model": "features"}
     prefix = "transformer."
-    ignored = (".attn.bias", ".attn.masked_bias")  # the causal mask, in older files
+    ignored: tuple[str, ...] = (".attn.bias", ".attn.masked_bias")  # the causal mask, in older files
+    names = {
+        "vocab_size": "vocab_size", "context_length": "n_positions", "n_layers": "n_layer", "n_heads": "n_head",
+        "d_model": "n_embd", "d_ff": "n_inner", "norm_eps": "layer_norm_epsilon", "activation": "activation_function",
+        "tie_embeddings": "tie_word_embeddings", "dropout": "resid_pdrop",
+    }  # fmt: skip
+    other_dropouts: tuple[str, ...] = ("attn_pdrop", "embd_pdrop")
+    qkv_bias = True
+    transposed = True
+    positions_may_be_longer = False
 
     def read_config(self, published: HFConfig) -> dict[str, Any]:
         published.require("scale_attn_weights", True)
         published.require("scale_attn_by_inverse_layer_idx", False)
         published.require("add_cross_attention", False)
+        names = self.names
         return {
             "family": "gpt",
-            "vocab_size": published.required("vocab_size"),
-            "context_length": published.required("n_positions", "n_ctx"),
-            "n_layers": published.required("n_layer"),
-            "n_heads": published.required("n_head"),
-            "d_model": published.required("n_embd"),
-            "d_ff": published.get("n_inner"),
-            "norm_eps": published.get("layer_norm_epsilon", 1e-5),
-            "activation": published.choice("activation_function", FROM_PUBLISHED_ACTIVATION, "gelu_new"),
-            "tie_embeddings": published.get("tie_word_embeddings", True),
-            "dropout": published.get("resid_pdrop", 0.1),
+            "vocab_size": published.required(names["vocab_size"]),
+            "context_length": published.required(names["context_length"], "n_ctx"),
+            "n_layers": published.required(names["n_layers"]),
+            "n_heads": published.required(names["n_heads"]),
+            "d_model": published.required(names["d_model"]),
+            "d_ff": published.get(names["d_ff"]),
+            "norm_eps": published.get(names["norm_eps"], 1e-5),
+            "activation": published.choice(names["activation"], FROM_PUBLISHED_ACTIVATION, "gelu_new"),
+            "qkv_bias": self.qkv_bias,
+            "tie_embeddings": published.get(names["tie_embeddings"], True),
+            "dropout": published.get(names["dropout"], 0.1),
         }
 
     def write_config(self, config: ModelConfig) -> dict[str, Any] | None:
         c = config
-        options = (c.family, c.positions, c.norm, c.norm_position, c.bias, c.qkv_bias, c.output_bias, c.qk_norm)
-        same_heads = c.n_kv_heads == c.n_heads and c.head_size * c.n_heads == c.d_model
-        if options != ("gpt", "learned", "layernorm", "pre", True, True, False, False) or not same_heads:
+        options = (c.family, c.positions, c.norm, c.norm_position, c.bias, c.qkv_bias)
+        if options != ("gpt", "learned", "layernorm", "pre", True, self.qkv_bias) or not has_ordinary_heads(c):
             return None
-        if (
-            c.activation not in TO_PUBLISHED_ACTIVATION
-            or c.value_embeddings
-            or c.max_ngram > 1
-            or c.n_experts > 1
-            or c.sliding_window
-        ):
+        if c.activation not in TO_PUBLISHED_ACTIVATION or not is_ordinary(c):
             return None
-        return {
-            "model_type": "gpt2",
-            "vocab_size": c.vocab_size,
-            "n_positions": c.context_length,
-            "n_layer": c.n_layers,
-            "n_head": c.n_heads,
-            "n_embd": c.d_model,
-            "n_inner": c.d_ff,
-            "layer_norm_epsilon": c.norm_eps,
-            "activation_function": TO_PUBLISHED_ACTIVATION[c.activation],
-            "tie_word_embeddings": c.tie_embeddings,
-            "resid_pdrop": c.dropout,
-            "attn_pdrop": c.dropout,
-            "embd_pdrop": c.dropout,
-        }
+        fields = {published: getattr(c, ours) for ours, published in self.names.items()}
+        fields[self.names["activation"]] = TO_PUBLISHED_ACTIVATION[c.activation]
+        return {"model_type": self.model_types[0], **fields, **dict.fromkeys(self.other_dropouts, c.dropout)}
 
     def backbone(self, config: ModelConfig) -> Iterator[TensorMapping]:
         yield tensor("wte.weight", "token_embedding.weight")
-        yield tensor("wpe.weight", "position_embedding.weight")
+        yield tensor("wpe.weight", "position_embedding.weight", may_be_longer=self.positions_may_be_longer)
         for i in range(config.n_layers):
             h, b = f"h.{i}", f"blocks.{i}"
             yield from linear(f"{h}.ln_1", f"{b}.attention_residual.norm")
-            qkv = [f"{b}.attention.{name}_proj" for name in "qkv"]
-            yield tensor(f"{h}.attn.c_attn.weight", *(f"{name}.weight" for name in qkv), transposed=True)
-            yield tensor(f"{h}.attn.c_attn.bias", *(f"{name}.bias" for name in qkv))
+            yield from self.attention(f"{h}.attn", f"{b}.attention", config)
             yield from linear(f"{h}.ln_2", f"{b}.feed_forward_residual.norm")
-            for published, ours in (
-                ("attn.c_proj", "attention.out_proj"),
-                ("mlp.c_fc", "feed_forward.up_proj"),
-                ("mlp.c_proj", "feed_forward.down_proj"),
-            ):
-                yield tensor(f"{h}.{published}.weight", f"{b}.{ours}.weight", transposed=True)
-                yield tensor(f"{h}.{published}.bias", f"{b}.{ours}.bias")
+            yield from self.matrix(f"{h}.mlp.c_fc", f"{b}.feed_forward.up_proj")
+            yield from self.matrix(f"{h}.mlp.c_proj", f"{b}.feed_forward.down_proj")
         yield from linear("ln_f", "final_norm")
+
+    def attention(self, published: str, ours: str, config: ModelConfig) -> Iterator[TensorMapping]:
+        """The table of one attention, by the names under which it is stored there and here."""
+        qkv = [f"{ours}.{name}_proj" for name in "qkv"]
+        yield tensor(f"{published}.c_attn.weight", *(f"{name}.weight" for name in qkv), transposed=True)
+        yield tensor(f"{published}.c_attn.bias", *(f"{name}.bias" for name in qkv))
+        yield from self.matrix(f"{published}.c_proj", f"{ours}.out_proj")
+
+    def matrix(self, published: str, ours: str) -> Iterator[TensorMapping]:
+        """The table entries of one layer, in the layout of this format."""
+        yield tensor(f"{published}.weight", f"{ours}.weight", transposed=self.transposed)
+        yield tensor(f"{published}.bias", f"{ours}.bias")
 
     def head(self, config: ModelConfig) -> Iterator[TensorMapping]:
         if config.is_pretraining and not config.tie_embeddings:

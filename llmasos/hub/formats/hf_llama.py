@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from llmasos.errors import UserError
-from llmasos.hub.formats.hf_format import HFConfig, HFFormat, TensorMapping, linear, tensor
+from llmasos.hub.formats.hf_format import HFConfig, HFFormat, TensorMapping, is_ordinary, linear, tensor
 from llmasos.models import ModelConfig
 from llmasos.nn.rope_scaling import RopeScaling
 
@@ -85,8 +85,10 @@ class LlamaFormat(HFFormat):
 
     def write_config(self, config: ModelConfig) -> dict[str, Any] | None:
         c = config
-        options = (c.family, c.positions, c.norm, c.norm_position, c.activation, c.output_bias)
-        if options != ("gpt", "rotary", "rmsnorm", "pre", "swiglu", False) or c.value_embeddings or c.max_ngram > 1:
+        options = (c.family, c.positions, c.norm, c.norm_position, c.activation)
+        if options != ("gpt", "rotary", "rmsnorm", "pre", "swiglu"):
+            return None
+        if not is_ordinary(c, "n_experts", "rope_scaling", "sliding_window", "qk_norm"):
             return None
         if c.n_experts > 1:
             if c.bias or c.qkv_bias or c.qk_norm or c.n_active_experts == 1 or c.capacity_factor:
@@ -120,13 +122,9 @@ class LlamaFormat(HFFormat):
             "attention_dropout": c.dropout,
         }
         if c.rope_scaling is not None:
-            if c.rope_scaling.type not in ROPE_FIELDS:
+            fields["rope_scaling"] = write_rope_scaling(c)
+            if fields["rope_scaling"] is None:
                 return None
-            names = ROPE_FIELDS[c.rope_scaling.type]
-            values = {name: getattr(c.rope_scaling, ours) for name, ours in names.items()}
-            fields["rope_scaling"] = {"rope_type": c.rope_scaling.type} | {
-                name: value if name in WHOLE else float(value) for name, value in values.items() if value is not None
-            }
         if model_type == "llama":
             fields |= {"attention_bias": c.bias, "mlp_bias": c.bias}
         elif model_type == "qwen3":
@@ -193,6 +191,17 @@ def read_experts(published: HFConfig) -> dict[str, Any]:
         "n_experts": published.get("num_local_experts", 8),
         "n_active_experts": n_active,
         "router_aux_loss_coef": published.get("router_aux_loss_coef", 0.001),
+    }
+
+
+def write_rope_scaling(config: ModelConfig) -> dict[str, Any] | None:
+    """The published fields of a config's rope_scaling; None if it has none, or none that is published."""
+    scaling = config.rope_scaling
+    if scaling is None or scaling.type not in ROPE_FIELDS:
+        return None
+    values = {name: getattr(scaling, ours) for name, ours in ROPE_FIELDS[scaling.type].items()}
+    return {"rope_type": scaling.type} | {
+        name: value if name in WHOLE else float(value) for name, value in values.items() if value is not None
     }
 
 

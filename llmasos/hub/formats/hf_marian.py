@@ -9,6 +9,8 @@ from llmasos.hub.formats.hf_format import (
     HFConfig,
     HFFormat,
     TensorMapping,
+    has_ordinary_heads,
+    is_ordinary,
     linear,
     tensor,
 )
@@ -24,6 +26,8 @@ class MarianFormat(HFFormat):
     ignored = (  # position tables, and the shared embedding under its other names
         ".embed_positions.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight",
     )  # fmt: skip
+
+    only_pretraining = ("decoder.",)
 
     def read_config(self, published: HFConfig) -> dict[str, Any]:
         n_heads, d_ff = published.required("encoder_attention_heads"), published.required("encoder_ffn_dim")
@@ -53,13 +57,11 @@ class MarianFormat(HFFormat):
     def write_config(self, config: ModelConfig) -> dict[str, Any] | None:
         c = config
         options = (c.family, c.positions, c.norm, c.norm_position, c.norm_eps, c.bias, c.qkv_bias, c.tie_embeddings)
-        if (
-            options != ("transformer", "sinusoidal_halves", "layernorm", "post", 1e-5, True, True, True)
-            or c.n_experts > 1
-        ):
+        if options != ("transformer", "sinusoidal_halves", "layernorm", "post", 1e-5, True, True, True):
             return None
-        same_heads = c.n_kv_heads == c.n_heads and c.head_size * c.n_heads == c.d_model
-        if not same_heads or not c.output_bias or c.qk_norm or c.activation not in TO_PUBLISHED_ACTIVATION:
+        if not c.output_bias or not is_ordinary(c, "output_bias") or not has_ordinary_heads(c):
+            return None
+        if c.activation not in TO_PUBLISHED_ACTIVATION:
             return None
         return {
             "model_type": "marian",
