@@ -256,6 +256,12 @@ def test_marian_pieces_equal_those_of_sentencepiece(marian):
             assert ours.pieces(text) == processor.encode(text, out_type=str), repr(text)
 
 
+def test_marian_names_the_pieces_that_it_does_not_know(marian):
+    ours = load_any_tokenizer(marian[0])
+    assert [piece.strip("▁") for piece in ours.unknown_pieces("the ꙮꙮ cat ꙮꙮ")] == ["ꙮꙮ"]
+    assert ours.unknown_pieces("the cat") == []
+
+
 def test_marian_ids_and_texts_equal_those_of_transformers(marian):
     folder, _ = marian
     ours, theirs = load_any_tokenizer(folder), MarianTokenizer.from_pretrained(folder)

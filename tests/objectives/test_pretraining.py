@@ -7,6 +7,7 @@ import torch
 from objective_helpers import cut, framed_pairs, gradients_of, learn, rngs, tiny_bert, tokenizer
 from torch.nn import functional as F
 
+from llmasos.errors import UserError
 from llmasos.objectives import MaskedLM, MaskedLMAndNextSentence, NextSentence
 
 
@@ -80,3 +81,14 @@ def test_a_few_pairs_can_be_overfitted(tmp_path, kind, limit):
     loss = learn(objective, model, pairs, tmp_path, steps=300)
     assert loss < limit, "without any knowledge log 2 = 0.69 for the pairs and 3.5 for the tokens"
     assert objective.n_correct(model, objective.collate(pairs, rngs(4)))["next_sentence"] == 4
+
+
+def test_a_model_without_next_sentences_learns_masked_tokens_alone():
+    model = tiny_bert(next_sentence=False, n_segments=0)
+    pairs, both = framed_pairs(6), MaskedLMAndNextSentence(tokenizer())
+    with pytest.raises(UserError, match="does not predict next sentences.*--no-next-sentence"):
+        both.loss_sums(model, both.collate(pairs, rngs(6)))
+    objective = MaskedLM(tokenizer())
+    loss = objective.loss_sums(model, objective.collate([pair.inputs for pair in pairs], rngs(6)))["masked"]
+    loss.backward()
+    assert loss.isfinite() and all(parameter.grad is not None for parameter in model.parameters())
