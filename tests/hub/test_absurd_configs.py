@@ -10,14 +10,21 @@ from model_helpers import random_gpt
 
 from llmasos.models import save_model
 
-FORMATS = ("gpt2", "bert classifier", "llama 3 positions", "qwen3", "marian")
+FORMATS = ("gpt2", "bert classifier", "llama 3 positions", "qwen3", "marian", "gpt-neox", "t5", "gemma3",
+           "distilbert classifier", "mpnet body")  # fmt: skip
 SIZES = {  # the fields of each format that have no default and must be a size
     "own": ["vocab_size", "context_length", "n_layers", "n_heads", "d_model"],
     "gpt2": ["vocab_size", "n_positions", "n_layer", "n_head", "n_embd"],
     "bert classifier": ["vocab_size", "num_hidden_layers", "num_attention_heads", "hidden_size", "intermediate_size"],
+    "t5": ["vocab_size", "num_layers", "num_heads", "d_model", "d_kv", "d_ff"],
+    "distilbert classifier": ["vocab_size", "n_layers", "n_heads", "dim", "hidden_dim"],
     "marian": ["vocab_size", "encoder_layers", "decoder_layers", "encoder_attention_heads", "d_model"],
 }
-SIZES["llama 3 positions"] = SIZES["qwen3"] = [*SIZES["bert classifier"], "max_position_embeddings"]
+SIZES["mpnet body"] = SIZES["bert classifier"]
+SIZES["llama 3 positions"] = SIZES["qwen3"] = SIZES["gpt-neox"] = SIZES["gemma3"] = [
+    *SIZES["bert classifier"],
+    "max_position_embeddings",
+]
 
 # One process for all. Its address space is limited to what it has after its imports and 1.5 GiB more, so that whatever
 # allocates for an absurd size fails with something else than a UserError.
@@ -75,4 +82,6 @@ def test_an_absurd_value_in_any_field_is_a_sentence_before_memory_is_allocated(t
         ("own", "context_length", "10**6"),
         ("llama 3 positions", "max_position_embeddings", "10**6"),
         ("qwen3", "max_position_embeddings", "10**6"),
+        ("gpt-neox", "max_position_embeddings", "10**6"),
+        ("gemma3", "max_position_embeddings", "10**6"),
     }

@@ -300,6 +300,8 @@ def spoil(folder, **fields):
     ("t5", {"decoder_start_token_id": 5}, "decoder_start_token_id = 5"),
     ("gemma3", {"final_logit_softcapping": 30.0}, "final_logit_softcapping = 30.0"),
     ("gemma3", {"attn_logit_softcapping": 50.0}, "attn_logit_softcapping = 50.0"),
+    ("gemma3", {"query_pre_attn_scalar": 0}, "query_pre_attn_scalar is 0"),
+    ("gemma3", {"num_hidden_layers": 10**18, "layer_types": None}, "n_layers is 1000000000000000000"),
     ("gemma3", {"use_bidirectional_attention": True}, "use_bidirectional_attention = True"),
     ("gemma3", {"layer_types": ["full_attention"]}, "layer_types has 1 entries, n_layers is 3"),
     ("gemma3", {"model_type": "gemma3"}, "'gemma3', which llmasos does not support"),

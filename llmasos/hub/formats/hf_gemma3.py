@@ -7,10 +7,11 @@ is stored without the one that is added to it. Models that also read images are 
 from collections.abc import Iterator
 from typing import Any
 
+from llmasos.errors import check_number
 from llmasos.hub.formats.hf_format import HFConfig, HFFormat, TensorMapping, is_ordinary, tensor
 from llmasos.hub.formats.hf_llama import rope_scaling, write_rope_scaling
 from llmasos.models import ModelConfig
-from llmasos.models.config import LAYER_TYPES
+from llmasos.models.config import LARGEST, LAYER_TYPES
 
 GATES = {
     "gelu_pytorch_tanh": "geglu_tanh",
@@ -41,8 +42,11 @@ class Gemma3Format(HFFormat):
         context = published.get("max_position_embeddings", 131_072)
         n_layers = published.required("num_hidden_layers")
         pattern = published.get("sliding_window_pattern", published.get("_sliding_window_pattern", 6))
-        layers = [FULL if pattern and (i + 1) % pattern == 0 else SLIDING for i in range(n_layers)]
+        numbers = range(1, min(n_layers, LARGEST["n_layers"]) + 1)
+        layers = [FULL if pattern and number % pattern == 0 else SLIDING for number in numbers]
         layers = published.get("layer_types", layers)
+        scalar = published.get("query_pre_attn_scalar", 256.0)
+        check_number("query_pre_attn_scalar", scalar, above=0, at_most=1e12)
         rope = HFConfig(published.get("rope_parameters", {}), published.file)  # of transformers 5: by type of layer
         full, local = (HFConfig(rope.get(kind, {}), published.file) for kind in LAYER_TYPES)
         return {
@@ -62,7 +66,7 @@ class Gemma3Format(HFFormat):
             "sliding_window": published.get("sliding_window", 4096),
             "layer_types": tuple(layers),
             "qk_norm": True,
-            "attention_scale": published.get("query_pre_attn_scalar", 256.0) ** -0.5,
+            "attention_scale": scalar**-0.5,
             "scale_embeddings": True,
             "norm": "rmsnorm",
             "norm_position": "sandwich",
@@ -83,7 +87,7 @@ class Gemma3Format(HFFormat):
         scaling = write_rope_scaling(c)
         if scaling is None and c.rope_scaling is not None:
             return None
-        scalar = c.head_size if c.attention_scale is None else c.attention_scale**-2
+        scalar = float(c.head_size) if c.attention_scale is None else round(c.attention_scale**-2, 9)
         return {
             "model_type": "gemma3_text",
             "vocab_size": c.vocab_size,
@@ -95,7 +99,7 @@ class Gemma3Format(HFFormat):
             "hidden_size": c.d_model,
             "intermediate_size": c.d_ff,
             "hidden_activation": PUBLISHED[c.activation],
-            "query_pre_attn_scalar": round(scalar) if abs(scalar - round(scalar)) < 1e-6 else scalar,
+            "query_pre_attn_scalar": int(scalar) if scalar.is_integer() else scalar,
             "rope_theta": c.rope_theta,
             "rope_local_base_freq": c.rope_theta if c.local_rope_theta is None else c.local_rope_theta,
             "rope_scaling": scaling,
