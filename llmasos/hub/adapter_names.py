@@ -7,7 +7,8 @@ not belong to the other two:
     A = [A_q; A_k; A_v]  (3r, in)            B = diag(B_q, B_k, B_v)  (3·out, 3r)
 
 In the other direction the three get the same A, and each its rows of B. A and B are never transposed: a program that
-keeps matrices as (in, out) does so only in its base model.
+keeps matrices as (in, out) does so only in its base model. What a table says about the rows of a matrix (their order in
+GPT-NeoX, their scale in GPT-Neo) is as true of those of B.
 """
 
 import dataclasses
@@ -45,7 +46,9 @@ def to_published(adapter: AdapterFile, format: HFFormat, model: nn.Module, confi
     for published, mapping in table(format, config, "" if config.head == "features" else format.prefix).items():
         parts = [adapter.layers.get(name) for name in layer_names(mapping)]
         if any(parts) and published.endswith(".weight"):
-            layers[published.removesuffix(".weight")] = join(parts, [sizes[name] for name in mapping.ours])
+            joined = join(parts, [sizes[name] for name in mapping.ours])
+            B = dataclasses.replace(mapping, transposed=False).save([joined.B])
+            layers[published.removesuffix(".weight")] = joined._replace(B=B)
         if all(name in adapter.new for name in mapping.ours):
             new[published] = mapping.save([adapter.new[name] for name in mapping.ours])
     return dataclasses.replace(adapter, layers=layers, new=new)
@@ -67,7 +70,8 @@ def from_published(adapter: AdapterFile, format: HFFormat, model: nn.Module, con
                 f"the adapter has {published} with {factors.B.size(0)} outputs, for which the model has no place: it "
                 "belongs to another model; give it the model it was trained on."
             )
-        for name, B in zip(names, factors.B.split(rows), strict=True):
+        parts = dataclasses.replace(mapping, transposed=False).load(factors.B, rows)
+        for name, B in zip(names, parts, strict=True):
             layers[name] = Factors(factors.A, B, factors.alpha)
     for published, tensor in adapter.new.items():
         mapping = mappings.get(format.current_name(published))

@@ -26,7 +26,8 @@ from llmasos.tokenizers import train_tokenizer
 IDS = random_ids(3, 9, vocab_size=V)
 REAL = torch.ones(3, 9, dtype=torch.bool)
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
-BASES = ("gpt2", "bert classifier", "llama", "qwen3", "bert pretraining", "marian", "gpt2 body")
+BASES = ("gpt2", "bert classifier", "llama", "qwen3", "bert pretraining", "marian", "gpt2 body",
+         "gpt-neox", "gpt-neo", "t5", "gemma3")  # fmt: skip
 
 
 def base(name: str, folder: Path) -> Path:
@@ -96,7 +97,7 @@ def gradients_of(adapter: AdapterFile) -> AdapterFile:
     return dataclasses.replace(adapter, layers=layers, new={name: tensor.grad for name, tensor in adapter.new.items()})
 
 
-PEFT_BASES = ("gpt2", "bert classifier", "llama")
+PEFT_BASES = ("gpt2", "bert classifier", "llama", "gpt-neox")
 
 
 @pytest.mark.parametrize("name", PEFT_BASES)
@@ -128,12 +129,12 @@ def test_peft_opens_ours_with_equal_outputs_gradients_and_merged_weights(name, t
         torch.testing.assert_close(tensor, reference[key], **CLOSE)
 
 
-@pytest.mark.parametrize("name", PEFT_BASES)
+@pytest.mark.parametrize("name", [*PEFT_BASES, "gpt-neo"])
 @pytest.mark.parametrize("options", [{}, {"use_rslora": True, "rank_pattern": {"1.*": 3}, "alpha_pattern": {"1.*": 5}}])
 def test_we_open_what_peft_saves(name, options, tmp_path):
     peft = pytest.importorskip("peft", reason="peft, the oracle of the adapter format, is not installed")
     folder = base(name, tmp_path)
-    task = {"gpt2": "CAUSAL_LM", "llama": "CAUSAL_LM", "bert classifier": "SEQ_CLS"}[name]
+    task = "SEQ_CLS" if name == "bert classifier" else "CAUSAL_LM"
     config = peft.LoraConfig(r=2, lora_alpha=7, target_modules="all-linear", task_type=task, **options)
     theirs = peft.get_peft_model(type(published(name)).from_pretrained(folder), config)
     torch.manual_seed(3)
