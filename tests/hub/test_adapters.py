@@ -72,10 +72,11 @@ def test_merged_weights_compute_the_same_and_open_as_a_whole_model(name, tmp_pat
     before = our_outputs(model, IDS, REAL)
     merge_adapter(model)
     assert not lora_layers(model) and model.adapter is None and all(p.requires_grad for p in model.parameters())
-    torch.testing.assert_close(our_outputs(model, IDS, REAL), before, **CLOSE)
+    close = {"rtol": 1e-4, "atol": 2e-4} if name == "gemma3" else CLOSE  # norms after sublayers enlarge the rounding
+    torch.testing.assert_close(our_outputs(model, IDS, REAL), before, **close)
     (tmp_path / "whole").mkdir()
     write_model(tmp_path / "whole", model)
-    torch.testing.assert_close(our_outputs(read_model(tmp_path / "whole"), IDS, REAL), before, **CLOSE)
+    torch.testing.assert_close(our_outputs(read_model(tmp_path / "whole"), IDS, REAL), before, **close)
 
 
 @pytest.mark.parametrize("targets", ["q_proj,v_proj", "attention", "feed-forward", "blocks.1.attention.k_proj"])

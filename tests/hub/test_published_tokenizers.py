@@ -204,7 +204,7 @@ def test_older_folders_with_vocabulary_and_merges(kind, tmp_path):
 
 
 @pytest.mark.parametrize("changes, words", [
-    ({"model": {"type": "Unigram", "vocab": []}}, "'Unigram'; llmasos supports byte-level BPE, "),
+    ({"model": {"type": "WordLevel", "vocab": {}}}, "'WordLevel'; llmasos supports byte-level BPE, "),
     ({"model": {"continuing_subword_prefix": "##"}}, "'BPE' with continuing_subword_prefix"),
     ({"model": {"byte_fallback": True}}, "pre_tokenizer has 'ByteLevel' in a form"),
     ({"normalizer": {"type": "Lowercase"}}, "normalizer is 'Lowercase'"),

@@ -33,7 +33,7 @@ class DistilBertFormat(HFFormat):
     }
     prefix = "distilbert."
     ignored = (".position_ids", "vocab_projector.weight")  # the second, where it is the token embedding once more
-    optional = ("backbone.pooler.",)
+    optional = ("pooler.", "backbone.pooler.")
 
     def read_config(self, published: HFConfig) -> dict[str, Any]:
         return {
