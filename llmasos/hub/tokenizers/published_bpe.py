@@ -244,7 +244,7 @@ def check_options(model: Mapping[str, Any], unsupported: Sequence[str]) -> None:
     if model.get("type", "BPE") != "BPE" or options:
         raise UserError(
             f"its model is {model.get('type')!r}{f' with {options[0]}' if options else ''}; llmasos supports "
-            "byte-level BPE, BPE with byte fallback, WordPiece and unigram models. Choose a model with another tokenizer."
+            "byte-level BPE, BPE with byte fallback, WordPiece, and unigram models. Choose a model with another one."
         )
 
 
