@@ -96,8 +96,7 @@ class MaskedLM:
         """The summed cross-entropy of these tokens."""
         output = forward(model, batch)
         # Every parameter takes part in the loss, also those of the other head: data-parallel training requires it.
-        other = 0.0 if output.next_sentence is None else 0.0 * output.next_sentence.sum()
-        return {"masked": self.loss_from(output, batch) + other}
+        return {"masked": self.loss_from(output, batch) + unused_head(output)}
 
     @torch.inference_mode()
     def n_correct(self, model: nn.Module, batch: Batch) -> dict[str, int]:
@@ -111,6 +110,11 @@ class MaskedLM:
     def n_correct_from(self, output: BERTOutput, batch: Batch) -> int:
         """The number of correct predictions, given the model's output."""
         return int((output.masked.argmax(-1) == masked_targets(batch)).sum())
+
+
+def unused_head(output: BERTOutput) -> Tensor | float:
+    """Zero, made of the logits of the next sentence, so that the parameters of that head get a gradient too."""
+    return 0.0 if output.next_sentence is None else 0.0 * output.next_sentence.sum()
 
 
 def choose_whole_words(

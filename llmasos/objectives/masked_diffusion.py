@@ -31,7 +31,7 @@ from torch.nn import functional as F
 from llmasos.datasets.batching import pad
 from llmasos.errors import UserError
 from llmasos.objectives import masked
-from llmasos.objectives.masked import masked_targets
+from llmasos.objectives.masked import masked_targets, unused_head
 from llmasos.objectives.objective import IGNORE_INDEX, Batch, MakeRng, collate_inputs
 from llmasos.tokenizers.pair_template import EncodedInput
 from llmasos.tokenizers.tokenizer import MASK, Tokenizer
@@ -109,4 +109,4 @@ class MaskedDiffusion:
         row = (batch["targets"] != IGNORE_INDEX).nonzero()[:, 0]  # (N,): the text of each masked token
         sums = torch.zeros(len(batch["ids"]), device=losses.device).index_add(0, row, losses)  # (B,)
         # Every parameter takes part in the loss, also those of the other head: data-parallel training requires it.
-        return sums * batch["weight"] + 0.0 * output.next_sentence.sum()
+        return sums * batch["weight"] + unused_head(output)
