@@ -149,6 +149,23 @@ RECIPES: dict[str, NamedRecipe] = {
             "eval_interval": 255,
         },
     ),
+    "ner-storyworld": NamedRecipe(
+        "that BERT learns to find heroes, other persons, things and places, from 100 stories that the generator tagged",
+        "entity F1 0.89 on 500 held-out stories (each word's most frequent label: 0.75); val_loss 0.05 after 100 steps "
+        "(one seed)",
+        {
+            "task": "token-classification",
+            "data": "storyworld:400",
+            "init_from": "runs/bert-storyworld",
+            "train_examples": 100,
+            "batch_size": 16,
+            "optimizer": "muon",
+            "learning_rate": 3e-3,
+            "max_steps": 100,
+            "warmup_steps": 10,
+            "eval_interval": 100,
+        },
+    ),
     "translate-storyworld": NamedRecipe(
         "a small Transformer translates the stories' sentences from German into English",
         "BLEU 97.4 on sentences never seen; val_loss 0.16 after 800 steps, in 2.5 minutes",
