@@ -88,14 +88,16 @@ class GPT(Backbone):
         self,
         ids: Tensor,
         positions: Tensor,
-        masks: Masks,
+        masks: Masks | None,
         caches: Sequence[LayerCache] | None = None,
         history: Tensor | None = None,
     ) -> Tensor:
         """Embeddings, blocks, final norm: token ids and their positions (B, T) → (B, T, C).
 
-        `history` (B, P) are the cached tokens, these among them; None = these are all there are.
+        `masks` say what each token sees (None = all there is to see). `history` (B, P) are the cached tokens, these
+        among them; None = these are all there are.
         """
+        masks = masks or Masks(None, None)
         x = self.token_embedding(ids)  # (B, T, C)
         if self.config.scale_embeddings:
             x = x * math.sqrt(self.config.d_model)
