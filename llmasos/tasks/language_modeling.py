@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from llmasos.console import command
-from llmasos.datasets import DocumentRows, Examples, TextSource, TokenData, TokenSplit, Windows, build_tokens, open_text
+from llmasos.datasets import DocumentRows, Examples, TextSource, TokenData, Windows, build_tokens, open_text
 from llmasos.datasets.source import SPLITS
 from llmasos.errors import UserError
 from llmasos.evaluation.perplexity import evaluate_documents, evaluate_text
@@ -95,17 +95,17 @@ class LanguageModeling(PlainTextTask):
         fits = train.n_documents * self.config.context_length >= len(train.tokens)
         return self.recipe.data.rows == "documents" and fits and len(self.tokens.val.tokens) > 0
 
-    def document_rows(self, split: TokenSplit) -> DocumentRows:
-        """The rows of a split that begin where a document begins."""
+    def document_rows(self, tokens: np.ndarray) -> DocumentRows:
+        """The rows of some tokens that begin where a document begins."""
         tokenizer = self.tokenizer
         begin = tokenizer.end_of_text if tokenizer.begin_of_text is None else tokenizer.begin_of_text
-        return DocumentRows(split.tokens, tokenizer.end_of_text, begin, self.config.context_length)
+        return DocumentRows(tokens, tokenizer.end_of_text, begin, self.config.context_length)
 
     @cached_property
     def train(self) -> Windows | Examples:
         if not self.by_document:
             return Windows(self.tokens.train.tokens, self.window_length)
-        rows = self.document_rows(self.tokens.train)
+        rows = self.document_rows(self.tokens.train.tokens)
         return Examples(rows, rows.lengths, self.recipe.training.batch_size)
 
     @property
@@ -116,7 +116,7 @@ class LanguageModeling(PlainTextTask):
     @cached_property
     def val(self) -> Sequence[np.ndarray]:
         if self.by_document:
-            return self.document_rows(self.tokens.val).by_length()
+            return self.document_rows(self.tokens.val.tokens).by_length()
         return Windows(self.tokens.val.tokens, self.config.context_length, split="val").validation_windows()
 
     @cached_property
@@ -198,7 +198,7 @@ class LanguageModeling(PlainTextTask):
         stride = max(1, self.config.context_length // 2)
         n_bytes = sum(part.n_bytes for part in parts)
         if self.by_document:
-            rows = [row for part in parts for row in self.document_rows(part).by_length()]
+            rows = [row for part in parts for row in self.document_rows(part.tokens).by_length()]
             return Report(evaluate_documents(model, rows, n_bytes=n_bytes).metrics())
         return Report(evaluate_text(model, ids, stride, n_bytes=n_bytes).metrics())
 

@@ -90,7 +90,7 @@ def measure(parts: list[str], seed: int, seconds: float) -> dict[str, float]:
 
         def trainer(steps: int) -> Trainer:
             settings = replace(recipe.training, max_steps=steps)
-            whole_stories = task.document_rows(task.tokens.val).by_length()
+            whole_stories = task.document_rows(task.tokens.val.tokens).by_length()
             return Trainer(model, task.objective, task.train, whole_stories, settings, Path(folder))
 
         weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}

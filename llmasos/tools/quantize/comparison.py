@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from llmasos.evaluation import Metric, evaluate_text
+from llmasos.evaluation.perplexity import evaluate_documents
 from llmasos.generation import SamplingOptions, generate, generate_from
 from llmasos.models import Model, weight_bytes
 from llmasos.tasks import Task
@@ -178,6 +179,8 @@ def evaluate(task: Task, model: Model, split: str, tokens: Tokens | None) -> lis
     """The metrics of one model, as `eval` computes them."""
     if tokens is None:
         return task.evaluate(model, split).metrics
+    if isinstance(task, LanguageModeling) and task.recipe.data.rows == "documents" and task.by_document:
+        return evaluate_documents(model, task.document_rows(tokens.ids).by_length(), n_bytes=tokens.n_bytes).metrics()
     stride = max(1, model.config.context_length // 2)
     return evaluate_text(model, tokens.ids, stride, n_bytes=tokens.n_bytes).metrics()
 
