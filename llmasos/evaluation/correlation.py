@@ -12,7 +12,7 @@ from llmasos.evaluation.intervals import bootstrap
 from llmasos.evaluation.metric import Metric, check_pairs
 
 
-def correlations(predictions: Sequence[float] | np.ndarray, references: Sequence[float] | np.ndarray) -> list[Metric]:
+def correlations(predictions: Sequence[float], references: Sequence[float]) -> list[Metric]:
     """Pearson's and Spearman's correlation, each with a bootstrap interval.
 
     The interval of Spearman's is for the ranks as they are among all numbers. Numbers that are all equal correlate
