@@ -12,7 +12,7 @@ from llmasos.hub.tokenizers import load_any_tokenizer
 from llmasos.tokenizers.tokenizer import Tokenizer
 
 TEXTS = ["", " ", "a <extra_id_0> b </s>  c<extra_id_5>d", "tab\tnew\nline\u3000wide", "e\u0301 é ﬁ ﬀ ① Ⅷ 한국 ｶﾞ",
-         "▁x ▁ y", "  two   blanks  ", "👩‍👩‍👧 🇩🇪 न्दी", "a" * 500]  # fmt: skip
+         "▁x ▁ y", "it iſ\u0307 ſ\u0307o", "  two   blanks  ", "👩‍👩‍👧 🇩🇪 न्दी", "a" * 500]  # fmt: skip
 
 
 @pytest.fixture(
