@@ -24,7 +24,6 @@ from llmasos.datasets.json_records import JSON_ENDINGS, holds_lines
 from llmasos.datasets.paths import title_of
 from llmasos.datasets.python_docs import PythonReference, python_source
 from llmasos.datasets.source import END_OF_TEXT, FileDocuments, PlainText, SplitText, TextSource, has_marks
-from llmasos.datasets.sums import SumsText
 from llmasos.datasets.table_texts import has_column
 from llmasos.datasets.tables import TABLE_ENDINGS
 from llmasos.datasets.text_io import ending_of, find_text_files
@@ -56,6 +55,8 @@ def open_text(name_or_path: str | Path, field: str = "text", val: str | Path | N
     if name == catalog.PYTHON_SOURCE:
         return python_source()
     if name == catalog.SUMS:
+        from llmasos.datasets.sums import SumsText  # needs numpy, for which no --help should wait
+
         return SumsText()
     if name in catalog.dataset_names("text"):
         return open_published(DATASETS[name])
