@@ -30,8 +30,11 @@ def call_grammar(functions: Mapping[str, Mapping[str, Any] | None]) -> Grammar:
         functions: at least one; by name, the JSON schema of its arguments, or None if it has none.
 
     Raises:
-        UserError: a schema describes other values than objects, or is one that `json_schema` refuses.
+        UserError: there is no function; or a schema describes other values than objects, or is one that `json_schema`
+            refuses.
     """
+    if not functions:
+        raise UserError("there is no function to call; name at least one, or leave the call to the model.")
     rules: dict[str, Node] = {}
     calls = tuple(one_call(name, schema, rules) for name, schema in functions.items())
     return Grammar(Sequence((literal(CALL_START), Choice(calls))), rules, "the call")

@@ -86,6 +86,8 @@ def unmask_ids(
         check_number("steps", steps, whole=True, at_least=1)
     check_choice("order", order, ORDERS)
     options = SamplingOptions(temperature=temperature)
+    if not rows:
+        return []
     device, mask_id = next(model.parameters()).device, tokenizer.special_tokens[MASK]
     ids, attention_mask = (x.to(device) for x in pad([np.asarray(row) for row in rows], tokenizer.pad_id))  # (B, T)
     special = torch.as_tensor(tokenizer.special_mask, device=device)  # (V,): never sampled

@@ -219,7 +219,7 @@ def attention_steps(
     if attention.alibi is not None:
         place = torch.tensor([[position]], device=scores.device)
         scores = scores + attention.alibi(place, len(scores))[0, head, 0]
-        compared = "s = q·k / √D - slope · distance"
+        compared += " - slope · distance"
     scores = scores.masked_fill(weights == 0.0, torch.finfo(scores.dtype).min)  # outside of a sliding window
     gathered = kept[attention.out_proj][head * size : (head + 1) * size]  # (D,)
     return [

@@ -95,14 +95,14 @@ class TokenClassifier(Model):
 
     def __init__(self, config: ModelConfig):
         super().__init__(config)
-        self.backbone = FAMILIES[config.family](config)
+        self.backbone = BACKBONES[config.family](config)
         self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(config.d_model, len(config.labels))
         initialize(self.head)
 
     def forward(self, ids: Tensor, attention_mask: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
         """For each position the logits (B, T, n_labels) of the labels, in the order of `config.labels`."""
-        return self.head(self.dropout(self.backbone.hidden_states(ids, attention_mask, segments)))
+        return self.head(self.dropout(self.backbone(ids, attention_mask, segments)))
 
 
 class FeatureExtractor(Model):

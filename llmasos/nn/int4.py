@@ -45,8 +45,8 @@ def quantize_groups(weight: Tensor, group_size: int = GROUP_SIZE) -> tuple[Tenso
     n_groups = -(-n_in // group_size)
     groups = F.pad(weight.detach(), (0, n_groups * group_size - n_in)).view(n_out, n_groups, group_size)
     scale = (groups.abs().amax(dim=2) / Q_MAX).clamp(min=torch.finfo(weight.dtype).tiny)  # avoids 0 / 0
-    q = (groups.double() / scale.double()[..., None]).round().to(torch.int16).view(n_out, -1) + 8  # 1 … 15
-    return (q[:, 0::2] | q[:, 1::2] << 4).to(torch.uint8), scale
+    q = (groups.cpu().double() / scale.cpu().double()[..., None]).round().to(torch.int16).view(n_out, -1) + 8  # 1 … 15
+    return (q[:, 0::2] | q[:, 1::2] << 4).to(weight.device, torch.uint8), scale
 
 
 def dequantize_groups(packed: Tensor, scale: Tensor, n_in: int) -> Tensor:

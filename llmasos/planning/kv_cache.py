@@ -17,7 +17,8 @@ def cache_bytes(config: ModelConfig, n_tokens: int, value_bytes: int = 2) -> int
 
     Args:
         config: of a model that generates. Its `sliding_window` counts as if what has left it were overwritten
-            (`KVCache.rolling_layer`); the library's own models keep the others and mask them.
+            (`KVCache.rolling_layer`); the library's own models keep the others and mask them. Layers of the type
+            "full_attention" keep everything.
         n_tokens: the length of the sequence.
         value_bytes: bytes of a value: 2 for 16 bits, 4 for fp32.
 
@@ -26,8 +27,12 @@ def cache_bytes(config: ModelConfig, n_tokens: int, value_bytes: int = 2) -> int
     """
     check_number("the number of tokens", n_tokens, whole=True, at_least=0, at_most=10**12)
     check_number("value_bytes", value_bytes, whole=True, at_least=1, at_most=8)
-    kept = n_tokens if config.sliding_window is None else min(n_tokens, config.sliding_window)
-    return kept * cache_bytes_per_token(config, value_bytes)
+    whole = n_tokens * cache_bytes_per_token(config, value_bytes)
+    if config.sliding_window is None:
+        return whole
+    left = max(0, n_tokens - config.sliding_window)  # of the tokens, how many have left the window
+    n_sliding = sum(config.is_sliding(layer) for layer in range(config.n_layers))
+    return whole - left * n_sliding * cache_bytes_per_token(config, value_bytes) // config.n_layers
 
 
 def latent_cache_bytes(n_layers: int, latent_size: int, rotary_size: int, n_tokens: int, value_bytes: int = 2) -> int:

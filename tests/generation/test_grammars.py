@@ -180,6 +180,11 @@ def test_arguments_that_cannot_be_forced_are_said(schema, words):
         call_grammar({"g": None, "f": schema})
 
 
+def test_without_a_function_there_is_no_call():
+    with pytest.raises(UserError, match="there is no function to call"):
+        call_grammar({})
+
+
 @pytest.mark.parametrize(
     "schema, yes, no",
     [

@@ -120,6 +120,10 @@ def test_what_is_refused(arguments, words):
         unmask(tiny_bert(), letters(), **{"texts": ["[MASK]"], **arguments})
 
 
+def test_no_texts_are_no_texts():
+    assert unmask(tiny_bert(), letters(), []) == []
+
+
 def test_a_gpt_is_refused(abc):
     from training_helpers import tiny_model
 

@@ -35,6 +35,7 @@ from hub_helpers import (
 from model_helpers import random_ids
 
 from llmasos.errors import UserError
+from llmasos.hub.formats import FORMATS, HFConfig
 from llmasos.hub.pretrained_folder import read_model
 
 IDS = random_ids(3, 7, vocab_size=V).clamp(min=3)  # no padding, which RoBERTa counts by its id
@@ -204,6 +205,15 @@ FAMILIES = {
     "RobertaForTokenClassification": (ROBERTA, ROBERTA_FIELDS),
     "RobertaForQuestionAnswering": (ROBERTA, ROBERTA_FIELDS),
 }
+
+
+@pytest.mark.parametrize("name", ["GPT2LMHeadModel", "GPTNeoForCausalLM"])
+def test_a_config_without_a_dropout_has_that_of_transformers(name):
+    config = getattr(transformers, name).config_class()
+    [format] = [format for format in FORMATS if config.model_type in format.model_types]
+    fields = config.to_dict()
+    expected = fields.pop(format.names["dropout"])
+    assert format.read_config(HFConfig(fields, "config.json"))["dropout"] == expected
 
 
 @pytest.mark.parametrize("name", FAMILIES)

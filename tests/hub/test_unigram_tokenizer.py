@@ -1,6 +1,7 @@
 """The unigram tokenizer of T5: ids and texts equal those of transformers, there and back; odd files are sentences."""
 
 import json
+import pickle
 
 import pytest
 from hub_helpers import t5_tokenizer
@@ -56,7 +57,15 @@ def test_names_of_special_tokens_in_a_text_are_ordinary_text(pair):
     assert not {0, 1} & set(ours.encode("a </s> <pad> b"))
     assert ours.unknown_pieces("a ☃☃ b ☃☃ ♞") == ["☃☃", "♞"]
     with pytest.raises(UserError, match="no offsets"):
-        ours.encode_with_offsets("a")
+        ours.encode_with_offsets("a", allow_special=True, ordinary=[0])
+
+
+def test_other_processes_can_encode(pair):
+    """It is written in Python, where threads do not help: they get a pickled copy."""
+    ours, _ = pair
+    assert ours.encodes_in_python
+    again = pickle.loads(pickle.dumps(ours))
+    assert [again.encode(text) for text in TEXTS] == [ours.encode(text) for text in TEXTS]
 
 
 @pytest.mark.parametrize("section, value, words", [

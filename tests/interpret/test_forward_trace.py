@@ -22,6 +22,10 @@ MODELS = {
               "qk_norm": True, "bias": False},
     "post-norm": {"family": "gpt", "norm_position": "post", "positions": "sinusoidal"},
     "alibi, window": {"family": "gpt", "positions": "alibi", "sliding_window": 3},
+    "gemma": {"family": "gpt", "positions": "rotary", "norm": "rmsnorm", "norm_position": "sandwich", "bias": False,
+              "activation": "geglu_tanh", "scale_embeddings": True, "attention_scale": 0.3, "qk_norm": True,
+              "partial_rotary_factor": 0.5, "sliding_window": 3, "local_rope_theta": 50.0,
+              "layer_types": ("sliding_attention", "full_attention", "sliding_attention")},
     "mixture": {"family": "gpt", "n_experts": 3, "positions": "none"},
     "bert": {"family": "bert", "norm_position": "post", "head": "pretraining"},
     "pre-norm bert": {"family": "bert", "norm_position": "pre", "head": "pretraining"},
@@ -68,6 +72,17 @@ def test_a_trace_has_the_numbers_of_the_forward_pass(name, position):
             assert named["router"].shape == (3,) and named["router"].sum() == pytest.approx(1.0)
         else:
             close(feed_forward.down_proj(named["hidden"]), named["feed_forward"])
+
+
+@pytest.mark.parametrize(("fields", "formula"), [
+    ({}, "s = q·k / √D"),
+    ({"attention_scale": 0.3}, "s = 0.3 q·k"),
+    ({"positions": "alibi"}, "s = q·k / √D - slope · distance"),
+    ({"positions": "alibi", "attention_scale": 0.3}, "s = 0.3 q·k - slope · distance"),
+])  # fmt: skip
+def test_the_formula_of_the_scores_is_that_of_the_model(fields, formula):
+    steps = forward_trace(build_model(ModelConfig(**SMALL | fields)), random_ids(1, 4, vocab_size=29)[0])
+    assert {step.formula for step in steps if step.name == "scores"} == {formula}
 
 
 def test_a_quantized_model_can_be_traced():

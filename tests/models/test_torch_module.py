@@ -31,6 +31,7 @@ SHAPES = {
 HEADS = {
     "classifier": {"head": "classifier", "labels": ("a", "b", "c")},
     "question_answering": {"head": "question_answering"},
+    "token_classifier": {"head": "token_classifier", "labels": ("a", "b", "c")},
     "reward": {"head": "reward"},
     "features": {"head": "features"},
 }

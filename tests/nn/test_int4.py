@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from model_helpers import VARIANTS, random_ids, randomize
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from llmasos import LLMTrainer, hub
 from llmasos.datasets.storyworld import valid_prefix
@@ -19,6 +21,22 @@ from llmasos.nn.int4 import GROUP_SIZE, dequantize_groups, quantize_groups
 from llmasos.nn.int8 import quantize_rows
 
 SMALL = {"vocab_size": 29, "context_length": 16, "n_layers": 2, "n_heads": 4, "d_model": 16}
+
+
+class NoFloat64(TorchDispatchMode):
+    """A device like Apple's, which has no float64: an operation that makes some there fails."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if isinstance(out, torch.Tensor) and out.dtype == torch.float64:
+            assert out.device.type == "cpu"
+        return out
+
+
+def test_a_device_without_float64_is_enough():
+    with FakeTensorMode(), NoFloat64():  # fake tensors have a device and no values
+        results = quantize_groups(torch.empty(3, 64, device="cuda"))
+        assert [tensor.device.type for tensor in results] == ["cuda", "cuda"]
 
 
 @settings(max_examples=60, deadline=None)

@@ -44,6 +44,15 @@ def test_a_window_takes_the_bytes_of_a_ring_and_the_ring_is_enough():
             torch.testing.assert_close(logits[:, 0], whole[:, t])
 
 
+def test_layers_that_see_everything_keep_everything():
+    """As in Gemma 3: of three layers, two have the window and one does not."""
+    layers = ("sliding_attention", "sliding_attention", "full_attention")
+    config = dataclasses.replace(BASE, sliding_window=5, layer_types=layers)
+    per_layer = 2 * 32 * 2  # keys and values, in 16 bits
+    assert cache_bytes(config, 12) == (5 + 5 + 12) * per_layer
+    assert cache_bytes(config, 4) == cache_bytes(BASE, 4) == 3 * 4 * per_layer
+
+
 def test_published_numbers():
     """DeepSeek-V2: 128 heads of 128, N = 512, R = 64. Their table 1 says that this is GQA with 2.25 groups."""
     heads = ModelConfig(vocab_size=11, n_layers=60, n_heads=128, head_size=128, d_model=5120)

@@ -22,6 +22,7 @@ class GPT2Format(HFFormat):
 
     Attributes:
         names: our field → the published one.
+        default_dropout: the dropout of a config.json that has none.
         other_dropouts: further published fields for our one dropout.
         qkv_bias: whether queries, keys and values have biases.
         transposed: whether matrices are stored as (in, out).
@@ -37,6 +38,7 @@ class GPT2Format(HFFormat):
         "d_model": "n_embd", "d_ff": "n_inner", "norm_eps": "layer_norm_epsilon", "activation": "activation_function",
         "tie_embeddings": "tie_word_embeddings", "dropout": "resid_pdrop",
     }  # fmt: skip
+    default_dropout = 0.1
     other_dropouts: tuple[str, ...] = ("attn_pdrop", "embd_pdrop")
     qkv_bias = True
     transposed = True
@@ -59,7 +61,7 @@ class GPT2Format(HFFormat):
             "activation": published.choice(names["activation"], FROM_PUBLISHED_ACTIVATION, "gelu_new"),
             "qkv_bias": self.qkv_bias,
             "tie_embeddings": published.get(names["tie_embeddings"], True),
-            "dropout": published.get(names["dropout"], 0.1),
+            "dropout": published.get(names["dropout"], self.default_dropout),
         }
 
     def write_config(self, config: ModelConfig) -> dict[str, Any] | None:

@@ -25,6 +25,7 @@ class GPTNeoFormat(GPT2Format):
         "context_length": "max_position_embeddings", "n_layers": "num_layers", "n_heads": "num_heads",
         "d_model": "hidden_size", "d_ff": "intermediate_size", "dropout": "resid_dropout",
     }  # fmt: skip
+    default_dropout = 0.0
     other_dropouts = ("attention_dropout", "embed_dropout")
     qkv_bias = False
     transposed = False

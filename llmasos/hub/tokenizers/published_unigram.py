@@ -47,6 +47,7 @@ class PublishedUnigramTokenizer(Tokenizer):
     """A published unigram tokenizer; create it with `load`, since it cannot be trained here."""
 
     kind = "published-unigram"
+    encodes_in_python = True
 
     def __init__(
         self,
@@ -144,7 +145,7 @@ class PublishedUnigramTokenizer(Tokenizer):
             self._tokens_of[word] = ids
         return ids
 
-    def encode_with_offsets(self, text: str, allow_special: bool = False) -> Encoding:
+    def encode_with_offsets(self, text: str, allow_special: bool = False, ordinary: Sequence[int] = ()) -> Encoding:
         """Raise `UserError`: normalization does not keep track of where a character came from."""
         raise UserError("a unigram tokenizer has no offsets; use another model.")
 
@@ -262,12 +263,14 @@ def read_normalizer(section: Mapping[str, Any] | None) -> Step:
         else:
             raise unsupported("normalizer", part)
 
-    def normalize(text: str) -> str:
-        for step in steps:
-            text = step(text)
-        return text
+    return partial(apply_steps, steps)
 
-    return normalize
+
+def apply_steps(steps: Sequence[Step], text: str) -> str:
+    """Apply one step after the other; a function with a name, so that a tokenizer can be pickled."""
+    for step in steps:
+        text = step(text)
+    return text
 
 
 def strip_left(text: str) -> str:
