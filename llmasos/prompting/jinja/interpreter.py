@@ -14,8 +14,8 @@ empty text when printed and false in a test, and an error in arithmetic. Names t
 belong to it; those of an `if` do not.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, cast
 
 from llmasos.prompting.jinja import syntax
 from llmasos.prompting.jinja.syntax import ArgumentList, Body, Node, UnsupportedTemplate, parse
@@ -386,7 +386,7 @@ class Run:
         """What a loop runs through."""
         if not isinstance(value, (Undefined, str, list, tuple, dict, range, Iterator, *VIEWS)):
             raise TemplateError(f"{describe(value)} has no items")
-        items: list[Any] = list(value)
+        items = list(cast(Iterable[Any], value))
         return self.checked(items)
 
     # Values
