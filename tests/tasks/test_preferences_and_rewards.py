@@ -124,7 +124,7 @@ WRONG = {  # flags → words of the sentence
     (*PG, "--batch-size", "3"): "batch_size 3 is not a whole number of groups of 2 answers",
     (*PG, "--reward", "storyword"): "sums); did you mean 'storyworld'?",
     (*PG, "--reward", "none.py"): "there is no file none.py",
-    (*PG, "--reward", "start"): "it cannot score answers",
+    (*PG, "--reward", "start"): "it cannot score texts",
     (*TASKS["dpo"], "--beta", "0"): "beta is 0, so preferences change nothing",
     ("--task", "reinforcement-learning", "--data", "prompts.txt", "--init-from", "start"): "comes without a reward",
 }
@@ -199,7 +199,7 @@ def test_a_reward_model_of_each_family_scores(capsys):
     assert train(*flags, "--out", "bert-reward") == 0, the_error(capsys)
     model = LLMTrainer.from_pretrained("bert-reward", device="cpu")
     assert isinstance(model.score("aa", prompt="ae"), float) and len(model.score(["aa", "bb"])) == 2
-    with pytest.raises(UserError, match="it cannot score answers"):
+    with pytest.raises(UserError, match="it cannot score texts"):
         LLMTrainer.from_pretrained("storyworld-gpt", device="cpu").score("aa")
     assert train(*PG, "--reward", "bert-reward", "--steps", "1", "--out", "by-model") == 0, the_error(capsys)
     assert "the reward model bert-reward" in capsys.readouterr().out
