@@ -12,7 +12,7 @@
 # (lesson 06).
 #
 # Dimension letters: B batch, T positions, S cached tokens, C width of the model, H heads, Hkv key/value heads, D head
-# size, L layers, W window.
+# size, L layers, V vocabulary, W window.
 
 # %% [setup]
 import sys
@@ -145,7 +145,7 @@ for first, second in zip(tests[:24:2], tests[1:24:2], strict=True):
             row.append(number_of[END])
     rows.append(row[: LONG + 1])
     floors.append(floor[:LONG])
-rows, floors = torch.tensor(rows), torch.tensor(floors)  # (R, LONG + 1), (R, LONG)
+rows, floors = torch.tensor(rows), torch.tensor(floors)  # (B, LONG + 1), (B, LONG)
 print(f"the floor: {floors.mean():.3f} nats per word")
 
 # %% [markdown]
@@ -179,7 +179,7 @@ def train(model, context, rows_per_step, steps, rate=0.015, warmup=20):
 
 @torch.no_grad()
 def losses(model, ids):
-    """-log p of each next word, in nats: (R, T + 1) → (R, T)."""
+    """-log p of each next word, in nats: (B, T + 1) → (B, T)."""
     return F.cross_entropy(model(ids[:, :-1]).transpose(1, 2), ids[:, 1:], reduction="none")
 
 
@@ -194,9 +194,9 @@ def losses(model, ids):
 #    \operatorname{RMSNorm}(x)_c = \frac{x_c}{\operatorname{rms}(x)} \, g_c $$
 #
 # For (1, 1, 5, 5) the mean square is 13, and the result (0.28, 0.28, 1.39, 1.39); LayerNorm gave (-1, -1, 1, 1). The
-# vector keeps its direction, and only its length is fixed. What is lost is that a constant added to all features no
-# longer vanishes. That costs nothing, because the matrices that write into the stream can learn to write vectors with
-# the mean 0. What is gained is time on a GPU: one sum less over the features.
+# vector keeps its direction, apart from the gain; only its length is fixed. One thing is lost: a constant that is added
+# to all features no longer vanishes. That costs nothing, because the matrices that write into the stream can learn to
+# write vectors with the mean 0. What is gained is time on a GPU: one sum less over the features.
 #
 # The **biases** went at the same time, those of the norms and of all linear layers. Again nothing is lost that
 # matters: a bias can be had from a feature that is always on. PaLM (Chowdhery et al. 2022, section 2) reports more
@@ -225,10 +225,10 @@ def losses(model, ids):
 #
 # $$ \omega_i = \mathrm{base}^{-2i/D}, \qquad i = 0 \dots D/2 - 1, \qquad \mathrm{base} = 10000: $$
 #
-# again a row of clocks, from one radian per position to nearly one per ten thousand. The formula for one plane, with
-# $\varphi = \omega_i t$, is $(a, b) \to (a \cos\varphi - b \sin\varphi,\; a \sin\varphi + b \cos\varphi)$. For
-# example, (1, 0) at position 1 in plane 0 becomes (cos 1, sin 1) = (0.54, 0.84). Exercise **rotate** asks for all
-# planes.
+# again a row of clocks. The fastest moves by one radian per position; the slowest, if D is large, by little more than
+# one in ten thousand positions. The formula for one plane, with $\varphi = \omega_i t$, is
+# $(a, b) \to (a \cos\varphi - b \sin\varphi,\; a \sin\varphi + b \cos\varphi)$. For example, (1, 0) at position 1 in
+# plane 0 becomes (cos 1, sin 1) = (0.54, 0.84). Exercise **rotate** asks for all planes.
 
 # %%
 generator = torch.Generator().manual_seed(SEED)
@@ -267,7 +267,7 @@ for t in (3, 10, 500, 1000):
 # large.
 #
 # Attention itself does not change: repeat each key/value head for its group, and go on as before. Exercise
-# **repeat_kv** asks for it. (A kernel reads the same head several times instead.)
+# **repeat_kv** asks for it. (Fast programs for GPUs copy nothing; they read the same head several times.)
 
 # %%
 x = torch.randn(1, 6, 64, generator=generator)  # (B, T, C)
@@ -418,8 +418,8 @@ for name, frequencies in table.items():
 #
 # **A sliding window** (Beltagy et al. 2020; Jiang et al. 2023, section 2): each word sees the last W words, itself
 # included. Then distances of W or more never occur, in training or later. It can also be put on a finished model,
-# without any training. Two layers see twice as far, because a word of the window has seen its own window. Exercise
-# **window_mask**.
+# without any training. Two layers see nearly twice as far, because a word of the window has seen its own window.
+# Exercise **window_mask**.
 #
 # And **no positions** (NoPE; Haviv et al. 2022, Kazemnejad et al. 2023): the causal mask alone shows the order a
 # little, and nothing in the model knows how long a text may be. On small reasoning tasks, Kazemnejad et al. found that
@@ -439,7 +439,7 @@ heatmap(window_mask(12, 4).float().tolist(), [f"query {t}" for t in range(12)], 
 #
 # Now the experiment. One model of the ladder, with rotary positions, and three others that differ only in their
 # positions: sinusoidal, ALiBi, none. (Learned positions cannot take part: their table has 48 rows, and there is no
-# 49th.) All were trained on 48 words. The rotary one is then read in seven ways that need no training: as it is, with
+# 49th.) All were trained on 48 words. The rotary one then reads in seven ways that need no training: as it is, with
 # the four scalings, and with two windows; and in two ways with 20 more steps of training on 192 words. For comparison,
 # there is a model that was trained on 192 words from the start. Every step of all of them has the same number of words:
 # eight rows of 48, or two of 192.
@@ -458,7 +458,7 @@ for scheme in ("sinusoidal", "alibi", "none"):
 
 
 def above_floor(model):
-    """How far the loss of each word is above the floor, in nats: (R, T)."""
+    """How far the loss of each word is above the floor, in nats: (B, T)."""
     T = min(LONG, model.config.context_length)
     return losses(model, rows[:, : T + 1]) - floors[:, :T]
 
@@ -548,10 +548,10 @@ for name, (expected, spread) in far.items():
 # - **No positions** does not help here (1.51 to 1.63). There is no table that could end; but what such a model learns
 #   about order from the mask, it learns for at most 48 words. On their reasoning tasks, Kazemnejad et al. (2023)
 #   found the opposite.
-# - **Trained on 192 words from the start**, in as many steps with as many words, the model is worse, on short texts
-#   (0.74 to 1.04) and on long ones (0.99 to 1.17), than the one that was trained on 48 words and then, for 20 steps,
-#   on 192. Short texts first is also how large models are trained: Llama 3 on 8,192 tokens, and at the end, in
-#   stages, on 131,072 (Dubey et al. 2024, section 3.4.2).
+# - **Trained on 192 words from the start**, for 100 steps with as many words in each, the model is worse, on short
+#   texts (0.74 to 1.04) and on long ones (0.99 to 1.17), than the one that was trained on 48 words for 100 steps and
+#   then on 192 for 20. Short texts first is also how large models are trained: Llama 3 on 8,192 tokens, and at the end,
+#   in stages, on 131,072 (Dubey et al. 2024, section 3.4.2).
 #
 # A loss that does not grow is not yet a model that *uses* a long text. ALiBi and windows do well because they forget.
 #
@@ -562,12 +562,12 @@ for name, (expected, spread) in far.items():
 # follows.
 
 # %%
-text = rows[:, :LONG]  # (R, LONG)
+text = rows[:, :LONG]  # (B, LONG)
 with torch.no_grad():
     probabilities = {}
     for n in (SHORT, SHORT + 1, 96, LONG):
         longer = extend_context(models["rotary"], n, dynamic_ntk(n, SHORT))
-        probabilities[n] = longer(text[:, :n])[:, 24:SHORT].softmax(dim=-1)  # (R, 24, V)
+        probabilities[n] = longer(text[:, :n])[:, 24:SHORT].softmax(dim=-1)  # (B, 24, V)
 for n, p in probabilities.items():
     moved = (p - probabilities[SHORT]).abs().sum(dim=-1).mean().item() / 2
     print(f"after reading {n:>3} words: {moved:.2%} of the probability has moved to other words")
@@ -653,17 +653,17 @@ for name, (n_layers, n_kv_heads, head_size, latent) in big.items():
 # slots, however long the text. For the large ones, the lesson is in the last two lines: the 128 heads of DeepSeek-V2
 # would need 393 GB for a single text of 100,000 tokens, more than any one GPU has; its latent vectors need 6.9 GB.
 #
-# What does it cost in quality? Of grouped queries you have seen it in 12.6. For latent attention, DeepSeek-AI (2024,
+# What does it cost in quality? For grouped queries, you have seen it in 12.6. For latent attention, DeepSeek-AI (2024,
 # appendix D) report better losses than with ordinary attention. We have not measured that.
 #
 # ## 12.10 What was left out
 #
-# - **Longer training.** All numbers here are after 100 steps. What decides about a large model is the end of
-#   training.
+# - **Longer training.** Nearly all numbers here are after 100 steps. For a large model, only the end of its training
+#   counts.
 # - **Speed.** RMSNorm and grouped queries are there for the sake of time and memory on a GPU; on our tiny models on a
-#   CPU, they gain none.
+#   CPU, they make nothing faster.
 # - **Norms of queries and keys** (Qwen3), squared ReLU, and other parts of the default recipe: lesson 05 measures
-#   each. Experts: lesson 13. Caches in pages, and servers: lesson 23.
+#   each. Experts: lesson 13. Caches of many texts at once: `llmasos/generation/continuous_batching.py`.
 # - **Using a long text.** A low loss at word 190 does not mean that the model *uses* what it read 150 words before. A
 #   test for that hides a fact early in the text and asks for it at the end ("a needle in a haystack"; Hsieh et al.
 #   2024, "RULER").

@@ -150,7 +150,8 @@ result("largest difference of the two orders", (by_expert - by_token).abs().max(
 # Now a real model. Its texts are the first sentences of stories, half of them in English and half in German: a mixed
 # crowd, for which one might like to have specialists. And as always we know the floor. The storyworld knows the
 # probability of each English sentence, and each German one says the same (in 3,000 stories, no two different English
-# first sentences had the same German one), so the floor *per sentence* is the same for both.
+# first sentences had the same German one). So the floor *per sentence* is the same for both: -log p of the English
+# sentence, plus log 2, because each language is as likely as the other.
 
 
 # %%
@@ -326,7 +327,7 @@ result("largest difference of gradient and formula", (gradient - by_formula).abs
 #
 # How close to 1 can a batch come? Even a perfectly fair router is not perfectly even. If each of N tokens chooses one
 # expert at random, the number of tokens of an expert is binomial, with mean N/E and variance $N \frac1E (1 - \frac1E)$.
-# The variance divided by the square of the mean gives
+# The variance divided by the square of the mean gives the expected value
 #
 # $$ \mathrm{E}[\mathrm{CV}^2] = \frac{E - 1}{N}. $$
 
@@ -606,7 +607,7 @@ result("experts, balanced: nats above the floor", GAPS["experts, balanced"], 0.0
 # **What to see.** One would expect that three times the parameters help. Here they do not: in our runs all three models
 # ended 0.018 to 0.034 nats above the floor, and which of them was ahead changed from seed to seed. The dense model has
 # learned nearly all there is to know about first sentences, and room for more knowledge is not what it lacks. Nor did
-# it cost anything in the loss that some experts starve.
+# the starved experts cost anything in the loss.
 #
 # Experts pay where there is more to know than the weights can hold. Fedus et al. (2021) trained on a large part of the
 # web, and report that experts reached the loss of a dense model with the same FLOPs per token up to seven times faster.

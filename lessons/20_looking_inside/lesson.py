@@ -90,8 +90,9 @@ rank_one_edit = part("rank_one_edit", None)
 # this name. The rule is: **find the earlier occurrence of the current token, and predict what followed it.** A head
 # that looks there is called an **induction head** (Elhage et al. 2021; Olsson et al. 2022).
 #
-# To see it alone, take texts in which nothing else helps. Draw $n = 16$ different tokens out of $V = 32$ at random;
-# after them come 16 pairs: a random one of these tokens, except the last, and the token that followed it.
+# To see it alone, take texts in which nothing else helps. Draw $n = 16$ different tokens (`N` in the code) at random
+# out of $V = 32$; after them come 16 pairs: a random one of these tokens, except the last, and the token that followed
+# it.
 #
 #     7 3 19 12 … 25 8 | 3 19 | 25 8 | 7 3 | …
 #
@@ -456,10 +457,10 @@ if logit_shares is not None:
     print(f"your logit_shares: {mine}, sum {mine.sum():.3f}")
 
 # %% [markdown]
-# **What to see.** The two sums agree to the last digit. Nearly all of the logit comes from the second head, the one
-# that looks at what followed. The first head hardly writes anything for the *output*; it writes for the second head to
-# read. But without it there is no induction (20.3). So a small share does not mean that a part is unimportant:
-# attribution sees the last step only.
+# **What to see.** The sum of the shares is the logit, to the last digit shown. Nearly all of the logit comes from the
+# second head, the one that looks at what followed. The first head hardly writes anything for the *output*; it writes
+# for the second head to read. But without it there is no induction (20.3). So a small share does not mean that a part
+# is unimportant: attribution sees the last step only.
 
 # %% [markdown]
 # ## 20.7 A probe: does it know what came before?
@@ -553,8 +554,8 @@ result("previous place, random weights", right["random weights, before block 1"]
 #       = \Big(1 - \frac{w w^\top}{\lVert w \rVert^2}\Big) x + \frac{v}{\lVert w \rVert^2} \, w. $$
 #
 # The matrix $w w^\top$ has rank one: the activation stays as it is, except in a single direction. Exercise
-# **rank_one_edit** asks for it. We choose $v$ such that the probe prefers the new label by ten logits. The control is a
-# change of the same length in a random direction.
+# **rank_one_edit** asks for it. We choose $v$ such that the probe's logit of the new label is 10 above that of the old
+# one. The control is a change of the same length in a random direction.
 
 # %%
 predict("how often does the model name Y after the edit? And after random changes of the same length?")

@@ -24,6 +24,7 @@ from llmasos.console import command
 from llmasos.datasets.text_io import read_blocks
 from llmasos.errors import UserError, check_number, explain_out_of_memory
 from llmasos.generation import BeamOptions, SamplingOptions
+from llmasos.settings import flag_of
 from llmasos.storage.user_path import user_path
 from llmasos.training.checkpoints import read_origin
 
@@ -103,6 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     check_number("n", args.n, whole=True, at_least=1)
     if args.unmask_steps is not None:
         check_number("unmask_steps", args.unmask_steps, whole=True, at_least=1)
+        check_unmask_flags(args)
     prompts = list(args.prompt or []) + ([read_prompt_file(args.prompt_file)] if args.prompt_file else [])
     n_texts = max(1, len(prompts)) * args.n
     if args.stream and n_texts > 1:
@@ -129,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         writer = Writer(model, tokenizer, args.n, args.stream, Screen(sys.stdout), template if is_chat else None)
     else:
         context = None if args.context is None else read_prompt_file(args.context)
-        writer = Responder(model, tokenizer, context, args.unmask_steps)
+        writer = Responder(model, tokenizer, context, args.unmask_steps, args.n)
     if prompts:
         writer.write(prompts, options)
     if args.interactive:
@@ -148,6 +150,15 @@ def parse_options(args: argparse.Namespace, model: Model | None = None) -> Sampl
     if "beams" in args or (is_transformer and "temperature" not in args):
         return options_of(args, BeamOptions, recommended)
     return options_of(args, SamplingOptions, recommended)
+
+
+def check_unmask_flags(args: argparse.Namespace) -> None:
+    """Raise UserError for a decoding flag that `--unmask-steps` would not use."""
+    fields = [field for kind in (SamplingOptions, BeamOptions) for field in dataclasses.fields(kind) if field.metadata]
+    unused = [flag_of(field.name) for field in fields if field.name in args and field.name != "temperature"]
+    if unused := [*unused, *(["--stop"] if args.stop else [])]:
+        raise UserError(f"--unmask-steps has no use for {unused[0]}: only --temperature and --seed decide its tokens; "
+                        "leave it out.")  # fmt: skip
 
 
 def default_prompt(folder: Path) -> str:
@@ -251,16 +262,26 @@ class Responder:
         model, tokenizer: the model and its tokenizer.
         context: for a question-answering model, the text that contains the answers.
         unmask_steps: in how many steps the masks of a prompt are filled in; None = likely tokens are listed for each.
+        n: how many texts are written for each prompt if masks are filled in; anything else has one result.
     """
 
-    def __init__(self, model: Model, tokenizer: Tokenizer, context: str | None = None, unmask_steps: int | None = None):
+    def __init__(
+        self,
+        model: Model,
+        tokenizer: Tokenizer,
+        context: str | None = None,
+        unmask_steps: int | None = None,
+        n: int = 1,
+    ):
         self.model, self.tokenizer, self.context, self.unmask_steps = model, tokenizer, context, unmask_steps
+        self.n = n
 
     def write(self, prompts: list[str], options: SamplingOptions | BeamOptions) -> None:
         """Print the response to each prompt on a new line."""
         if self.unmask_steps is not None and isinstance(options, SamplingOptions):
             steps, temperature, seed = self.unmask_steps, options.temperature, options.seed
-            print(*generation.unmask(self.model, self.tokenizer, prompts, steps, temperature, seed=seed), sep="\n")
+            texts = [prompt for prompt in prompts for _ in range(self.n)]  # each gets random numbers of its own
+            print(*generation.unmask(self.model, self.tokenizer, texts, steps, temperature, seed=seed), sep="\n")
             return
         for prompt in prompts:
             print(tasks.respond(self.model, self.tokenizer, prompt, options, self.context))

@@ -5,7 +5,8 @@
     . . O O
 
 The first column is the word and the last one its label; what is between them is not read. Columns are separated by
-white space, or by tabs if the file has any. Lines with `-DOCSTART-` and comments before a sentence are no words.
+white space, or by tabs alone in a line that has any. Lines with `-DOCSTART-` and comments before a sentence are no
+words.
 """
 
 from pathlib import Path
@@ -92,13 +93,15 @@ def is_conll(path: Path) -> bool:
     """Whether a file holds words with labels: by its ending, or by its first lines."""
     if ending_of(path) in CONLL_ENDINGS:
         return True
-    n_words = 0
+    n_words, is_first = 0, True  # of its sentence
     for number, line in enumerate(read_lines(path)):
         columns = line.split()
         if number >= N_LOOKED_AT:
             break
-        if columns and columns[0] != DOCUMENT_START:
+        if not columns:
+            is_first = True
+        elif columns[0] != DOCUMENT_START and not (is_first and is_comment(columns)):
             if len(columns) < 2 or not LABEL.fullmatch(columns[-1]):
                 return False
-            n_words += 1
+            n_words, is_first = n_words + 1, False
     return n_words > 0

@@ -54,7 +54,7 @@ def entity_spans(labels: Sequence[str]) -> list[Span]:
     is_open = False  # whether the last span may continue
     for i, label in enumerate(labels):
         prefix, _, type = label.partition("-")
-        if not type or prefix not in "BIESLU":
+        if not type or prefix not in tuple("BIESLU"):
             is_open = False
             continue
         if is_open and prefix not in BEGINS and spans[-1].type == type:

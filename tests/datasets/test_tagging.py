@@ -102,6 +102,8 @@ def test_the_format_is_recognized_by_the_ending_or_by_the_lines(tmp_path):
         ("a.conll", CONLL, ("tagged_text",)),
         ("b.txt", "Anna B-PER\nran O\n", ("tagged_text",)),
         ("c.tsv", "Anna\tB-PER\nran\tO\n", ("tagged_text",)),
+        ("commented.txt", "# id = 1\n# text = Anna ran\nAnna B-PER\nran O\n\n# id = 2\n# B-PER\n", ("tagged_text",)),
+        ("comments.txt", "# Title\n\n# Another\n", ("text", "prompts")),
         ("d.txt", "Anna ran.\nBen saw O\n", ("text", "prompts")),
         ("e.tsv", "text\tlabel\nfine\tgood\n", ("labeled_text",)),
     ]:

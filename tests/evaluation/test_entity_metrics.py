@@ -41,6 +41,11 @@ def test_names_are_those_of_conlleval_also_in_labels_that_no_scheme_allows(prefi
         assert {tuple(span) for span in entity_spans(labels)} == conlleval_chunks(labels), labels
 
 
+@pytest.mark.parametrize("label", ["", "-PER", "BI-PER", "ES-PER", "X-PER", "B-", "B", "PER"])
+def test_a_label_of_no_scheme_counts_as_o(label):
+    assert entity_spans(["B-PER", label, "I-PER"]) == [Span("PER", 0, 1), Span("PER", 2, 3)]
+
+
 @pytest.mark.parametrize(
     ("predicted", "true", "right", "n_predicted", "n_true"),
     [

@@ -8,6 +8,7 @@ import torch
 from task_helpers import BERT, RUNS, the_error, train, workplace
 
 from llmasos.cli.sample import main as sample_main
+from llmasos.errors import UserError
 from llmasos.tasks import task_class
 from llmasos.tasks.masked_diffusion import STRATA
 from llmasos.training.recipe import make_recipe
@@ -67,6 +68,18 @@ def test_sample_fills_every_mask(capsys):
     sample_main(["run", "--prompt", "anna saw [MASK] [MASK] [MASK]", "--unmask-steps", "2", "--device", "cpu"])
     out = capsys.readouterr().out
     assert out.startswith("anna saw") and "[MASK]" not in out and len(out.split()) >= 3
+
+
+def test_sample_writes_n_different_texts_for_a_prompt(capsys):
+    sample_main(["run", "--prompt", "anna" + " [MASK]" * 20, "--unmask-steps", "2", "--n", "3", "--device", "cpu"])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(set(lines)) == 3 and all(line.startswith("anna") for line in lines)
+
+
+@pytest.mark.parametrize("flag", ["--top-k", "--beams", "--stop"])
+def test_a_flag_that_unmasking_would_ignore_is_one_sentence(flag):
+    with pytest.raises(UserError, match=f"--unmask-steps has no use for {flag}: "):
+        sample_main(["run", "--prompt", "[MASK]", "--unmask-steps", "2", flag, "3"])
 
 
 @pytest.mark.parametrize(
