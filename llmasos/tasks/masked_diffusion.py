@@ -149,7 +149,7 @@ class MaskedDiffusionTask(PlainTextTask):
 
     def describe_loss(self, val_loss: float) -> str:
         floor = "" if self.floor is None else f", floor {self.floor:.4f}"
-        return f"val_loss {val_loss:.4f}{floor} (nats per token, an upper bound, each text masked once)"
+        return f"val_loss {val_loss:.4f}{floor} (nats per token, an upper bound without the cost of a text's length)"
 
     def next_command(self, run: Path) -> str:
         return command("sample", run, "--prompt", " ".join([MASK] * 12), "--unmask-steps", "12")

@@ -98,7 +98,11 @@ def forced_call(tools: Sequence[Tool], tool_choice: str | Tool | Callable[..., A
         return None
     name = tool_choice if isinstance(tool_choice, str) else Tool.of(tool_choice).name
     names = [tool.name for tool in tools]
-    if not names or name not in (REQUIRED, *names):
-        there_are = f"the tools are {', '.join(names)}" if names else "there are no tools"
-        raise UserError(f"tool_choice is {name!r}, and {there_are}; it must be {AUTO!r}, {REQUIRED!r} or one of them.")
+    if not names:
+        raise UserError(f"tool_choice is {name!r}, and there are no tools; pass some, or leave it out.")
+    if name not in (REQUIRED, *names):
+        raise UserError(
+            f"tool_choice is {name!r}, and the tools are {', '.join(names)}; it must be {AUTO!r}, {REQUIRED!r} or one "
+            "of them."
+        )
     return call_grammar({tool.name: tool.parameters for tool in tools if name in (REQUIRED, tool.name)})

@@ -269,7 +269,7 @@ def test_the_mark_that_ends_a_call_may_be_in_an_argument_of_a_forced_one():
 
 
 @pytest.mark.parametrize("tools, changes, words", [
-    ([], {"tool_choice": "required"}, "tool_choice is 'required', and there are no tools"),
+    ([], {"tool_choice": "required"}, "tool_choice is 'required', and there are no tools; pass some"),
     ([now], {"tool_choice": "later"}, "tool_choice is 'later', and the tools are now; it must be 'auto'"),
     ([now], {"tool_choice": "now", "stop": "a"}, "a forced call and stop contradict each other"),
     ([now], {"tool_choice": "now", "max_new_tokens": 3}, "may have 3 tokens, and the call may need"),

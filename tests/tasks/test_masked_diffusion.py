@@ -62,6 +62,7 @@ def test_the_report_is_the_mean_over_strata_with_the_cost_of_the_length():
     n_bytes = task.tokens.val.n_bytes
     assert bits.value == pytest.approx(expected * lengths.sum() / n_bytes / math.log(2), rel=1e-5)
     assert str(STRATA) in nats.note
+    assert "without the cost of a text's length" in task.describe_loss(2.0)  # unlike `evaluate` and the floor
 
 
 def test_sample_fills_every_mask(capsys):
