@@ -211,6 +211,26 @@ RECIPES: dict[str, NamedRecipe] = {
             "eval_interval": 400,
         },
     ),
+    "chat-calculator": NamedRecipe(
+        "a small GPT answers questions with numbers: it cannot multiply, but learns to ask a calculator",
+        "0.83 of 300 answers word for word, with the calculator; val_loss 0.023 after 700 steps (one seed), in 9 "
+        "minutes on one busy core",
+        {
+            "task": "instruction-tuning",
+            "data": "calculator",
+            "model": "modern-laptop",
+            "d_model": 64,
+            "context_length": 384,
+            "vocab_size": 340,
+            "optimizer": "muon",
+            "learning_rate": 1.5e-2,
+            "schedule": "linear",
+            "min_lr_ratio": 0.0,
+            "warmup_steps": 20,
+            "max_steps": 700,
+            "eval_interval": 350,
+        },
+    ),
     "retrieve-storyworld": NamedRecipe(
         "that BERT learns vectors by which a question finds the story that answers it",
         "recall@1 0.96 to 0.98 of 222 held-out stories (before 0.03; BM25, without a model: 0.93); val_loss 0.016 to "
