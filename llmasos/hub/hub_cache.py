@@ -281,6 +281,9 @@ def link(blob: Path, name: Path) -> None:
             set_aside(name)  # a changed file of the user's, or a link to another revision's content
         try:
             name.symlink_to(target)
+        except FileExistsError:
+            if not (os.path.exists(name) and os.path.samefile(name, blob)):  # else another process was faster
+                raise
         except OSError:  # Windows without the permission to create links
             os.link(blob, name)
     except OSError as error:

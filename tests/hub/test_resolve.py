@@ -170,6 +170,19 @@ def test_two_processes_download_once(server, tmp_path):
     assert sum(path.endswith("model.safetensors") for path, _ in server.requests) == 1
 
 
+def test_a_link_that_another_process_has_just_made_is_taken(tmp_path, monkeypatch):
+    blob, name = tmp_path / "blob", tmp_path / "snapshot" / "config.json"
+    blob.write_text("{}")
+    hub_cache.link(blob, name)
+    monkeypatch.setattr("llmasos.hub.hub_cache.os.path.lexists", lambda path: False)  # as a moment ago
+    hub_cache.link(blob, name)
+    assert name.read_text() == "{}"
+    other = tmp_path / "other"
+    other.write_text("[]")
+    with pytest.raises(UserError, match="is in the way"):
+        hub_cache.link(other, name)
+
+
 def test_the_token_is_sent_to_the_hub_only(server, files, monkeypatch, tmp_path):
     server.token = "hf_secret"
     with pytest.raises(UserError, match="it is not public and needs an access token: set HF_TOKEN"):

@@ -246,7 +246,7 @@ def test_a_model_can_learn_one_batch_by_heart(variant):
     ids = random_ids(4, 9)
     assert len(set(ids[:, 0].tolist())) == 4
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.0)
-    for _ in range(150):
+    for _ in range(200):
         loss = F.cross_entropy(model(ids[:, :-1]).flatten(0, 1), ids[:, 1:].flatten())
         optimizer.zero_grad()
         loss.backward()
