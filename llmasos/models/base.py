@@ -124,7 +124,10 @@ class Masks(NamedTuple):
 
 def with_window(mask: Tensor | None, positions: Tensor, S: int, config: ModelConfig) -> Masks:
     """Add to a mask that of the config's sliding window, for queries at `positions` (B, T) and S keys."""
-    if config.sliding_window is None or (config.sliding_window >= S and not torch.compiler.is_exporting()):
+    exporting = (
+        torch.compiler.is_exporting()
+    )  # one program for every S: it must not depend on whether S fits the window
+    if config.sliding_window is None or (not exporting and config.sliding_window >= S):
         return Masks(mask, mask)
     window = sliding_window_mask(positions, S, config.sliding_window)
     return Masks(mask, window if mask is None else mask & window)
