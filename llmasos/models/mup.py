@@ -25,6 +25,8 @@ Three conditions keep the table this short:
   would have to be 1/D.
 - The depth is the same, or changes what the best rate is: muP is about width alone.
 
+The head of a classifier or a reward model (`models/heads.py`) is new when fine-tuning begins, and is not scaled.
+
 At the base width (m = 1) nothing changes, bit for bit.
 """
 

@@ -1,7 +1,7 @@
 """Weight-only quantization: the matrices of a trained model in a quarter (int8) or an eighth (int4) of their memory.
 
 - "int8": every large matrix has one byte for each weight and one scale for each row (`int8.py`).
-- "int4": the matrices inside the blocks have half a byte for each weight and one scale for each group of 32
+- "int4": the matrices from features to features have half a byte for each weight and one scale for each group of 32
   (`int4.py`). The token embedding and the output layer keep int8: every token passes through them, and their errors
   meet no further layer that could correct them.
 
