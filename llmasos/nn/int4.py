@@ -1,4 +1,4 @@
-"""Weight-only int4: the matrices of a trained model in an eighth of their memory, for inference.
+"""Weight-only int4: the matrices of a trained model in about a sixth of their memory, for inference.
 
 With 15 numbers, -7 … 7, one scale for a whole row is too coarse: its largest weight decides how finely all others are
 told apart. So each row is cut into groups of 32 neighbors, and each group has a scale of its own (Shen et al. 2020,

@@ -1,4 +1,4 @@
-"""Weight-only quantization: the matrices of a trained model in a quarter (int8) or an eighth (int4) of their memory.
+"""Weight-only quantization: the matrices of a trained model in a quarter (int8) or a sixth (int4) of their memory.
 
 - "int8": every large matrix has one byte for each weight and one scale for each row (`int8.py`).
 - "int4": the matrices from features to features have half a byte for each weight and one scale for each group of 32
