@@ -31,7 +31,7 @@ def tensor(rows: list) -> Tensor:
 
 def adapted_layer(x, W, b, A, B, alpha):
     """The library's layer with these matrices."""
-    layer = library.LoRALinear(library.Linear(W.size(1), W.size(0), bias=b is not None), A.size(0), alpha)
+    layer = library.LoRALinear(torch.nn.Linear(W.size(1), W.size(0), bias=b is not None), A.size(0), alpha)
     weights = {"weight": W, "lora_A.weight": A, "lora_B.weight": B}
     return torch.func.functional_call(layer, weights if b is None else {**weights, "bias": b}, (x,))
 

@@ -39,6 +39,7 @@ from llmasos.generation.sequence import SequenceState, next_tokens
 from llmasos.generation.token_grammar import constrain_to_grammars
 from llmasos.models import GenerationConfig, Model
 from llmasos.nn import KVCache
+from llmasos.nn.cpu import apply_linear
 
 
 class BatchDecoder:
@@ -95,7 +96,7 @@ class BatchDecoder:
 
     def _to_logits(self, hidden_states: Tensor, sequences: Sequence[SequenceState]) -> Tensor:
         """(B, C) → (B, V), at least in float32, because probabilities are added up next."""
-        logits = self.model.lm_head(hidden_states)[:, : self.vocab_size]
+        logits = apply_linear(self.model.lm_head, hidden_states)[:, : self.vocab_size]
         logits = logits if logits.dtype == torch.float64 else logits.float()
         config: GenerationConfig = self.model.generation_config
         if not config.constrains:

@@ -9,7 +9,7 @@ closures that does what `GPT.decode` and `Transformer.decode` do (they define it
 - query heads that share keys and values become several queries of one head, so keys and values are not repeated;
 - what is the same in all layers is computed once: rotary cos and sin, the mask, the slots of the cache.
 
-Layers that are not known here (quantized or adapted ones, mixtures of experts) are called as they are, and a model with
+Layers that are not known here (quantized ones, mostly) are called as they are, and a model with
 anything else that is not known here is left to its `decode`.
 
 Dimensions: B sequences, C d_model, H heads, Hkv key/value heads, D head size, P slots of the cache, S of them in use.
@@ -33,7 +33,8 @@ from llmasos.nn import (
     KVCache,
     LayerNorm,
     LearnedPositions,
-    Linear,
+    LoRALinear,
+    MixtureOfExperts,
     MultiHeadAttention,
     Residual,
     RMSNorm,
@@ -157,8 +158,14 @@ def bind(layer: nn.Module) -> Layer:
     """A function (B, in) → (B, out) that does what a layer does; the layer itself if its type is not known."""
     weight: Any = getattr(layer, "weight", None)
     bias: Any = getattr(layer, "bias", None)
-    if type(layer) is Linear:
+    if type(layer) is nn.Linear:
         return lambda x: linear(x, weight, bias)
+    if type(layer) is LoRALinear:
+        thin, wide, scale = bind(layer.lora_A), bind(layer.lora_B), layer.alpha / layer.rank
+        return lambda x: linear(x, weight, bias) + wide(scale * thin(x))
+    if type(layer) is MixtureOfExperts:
+        router, experts = bind(layer.router), [bind(expert) for expert in layer.experts]
+        return lambda x: layer.mix(x, router, experts)
     if type(layer) in (Embedding, LearnedPositions):
         return lambda ids: F.embedding(ids, weight)
     if type(layer) is LayerNorm:
@@ -266,7 +273,7 @@ def bind_cross_attention(attention: MultiHeadAttention) -> Callable[..., Tensor]
 
 def bind_together(layers: Sequence[nn.Module]) -> Layer:
     """A function that applies several layers to one input: (B, in) → their outputs, concatenated."""
-    linears = [layer for layer in layers if type(layer) is Linear]
+    linears = [layer for layer in layers if type(layer) is nn.Linear]
     if len(linears) < len(layers):
         functions = [bind(layer) for layer in layers]
         return lambda x: torch.cat([f(x) for f in functions], dim=-1)

@@ -22,7 +22,6 @@ from llmasos.nn import (
     Embedding,
     KVCache,
     LayerCache,
-    Linear,
     NgramEmbedding,
     make_final_norm,
     make_local_rotary,
@@ -50,7 +49,7 @@ class GPT(Backbone):
             self.value_embeddings = nn.ModuleList(Embedding(config.vocab_size, n_values) for _ in self.blocks)
         self.final_norm = make_final_norm(config)
         if config.generates:
-            self.lm_head = Linear(config.d_model, config.vocab_size, bias=config.output_bias)
+            self.lm_head = nn.Linear(config.d_model, config.vocab_size, bias=config.output_bias)
             self.tie_weights()
         std, m = embedding_std(config), width_ratio(config)
         initialize(self, std, zero_init_residual=config.zero_init_residual, m=m)

@@ -21,7 +21,6 @@ from llmasos.nn import (
     Embedding,
     EncoderBlock,
     KVCache,
-    Linear,
     make_final_norm,
     make_position_embedding,
     make_relative_bias,
@@ -52,7 +51,7 @@ class Transformer(Backbone):
             )
             self.decoder_bias = make_relative_bias(config, causal=True)
             self.final_norm = make_final_norm(config)
-            self.lm_head = Linear(config.d_model, config.vocab_size, bias=config.output_bias)
+            self.lm_head = nn.Linear(config.d_model, config.vocab_size, bias=config.output_bias)
             self.tie_weights()
         initialize(self, embedding_std(config), zero_init_residual=config.zero_init_residual)
 

@@ -9,7 +9,6 @@ if TYPE_CHECKING:  # each on first use
     from llmasos.nn.blocks import DecoderBlock, EncoderBlock, Residual, make_final_norm, make_norm
     from llmasos.nn.cache import KVCache, LayerCache
     from llmasos.nn.copying import CopyHead, copy_distribution
-    from llmasos.nn.cpu import Linear
     from llmasos.nn.embedding import Embedding, NgramEmbedding
     from llmasos.nn.experts import MixtureOfExperts, Routing, route
     from llmasos.nn.feed_forward import FeedForward, SwiGLU, gelu, gelu_tanh
@@ -53,7 +52,6 @@ __all__ = [
     "LatentAttention",
     "LearnedPositions",
     "NgramEmbedding",
-    "Linear",
     "LoRALinear",
     "MixtureOfExperts",
     "MultiHeadAttention",

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from llmasos.errors import UserError
 from llmasos.nn.cache import LayerCache
-from llmasos.nn.cpu import Linear, sdpa
+from llmasos.nn.cpu import sdpa
 from llmasos.nn.masks import causal_mask
 from llmasos.nn.norms import RMSNorm
 from llmasos.nn.positions import ALiBi, apply_rotary
@@ -150,12 +150,12 @@ class MultiHeadAttention(nn.Module):
         self.n_heads, self.n_kv_heads, self.head_size = n_heads, n_kv_heads or n_heads, head_size or d_model // n_heads
         self.dropout, self.fused, self.scale = dropout, fused, scale
         qkv_bias = bias if qkv_bias is None else qkv_bias
-        self.q_proj = Linear(d_model, self.n_heads * self.head_size, bias=qkv_bias)
-        self.k_proj = Linear(d_model, self.n_kv_heads * self.head_size, bias=qkv_bias)
-        self.v_proj = Linear(d_model, self.n_kv_heads * self.head_size, bias=qkv_bias)
+        self.q_proj = nn.Linear(d_model, self.n_heads * self.head_size, bias=qkv_bias)
+        self.k_proj = nn.Linear(d_model, self.n_kv_heads * self.head_size, bias=qkv_bias)
+        self.v_proj = nn.Linear(d_model, self.n_kv_heads * self.head_size, bias=qkv_bias)
         self.q_norm = nn.Identity() if qk_norm_eps is None else RMSNorm(self.head_size, qk_norm_eps, fused)
         self.k_norm = nn.Identity() if qk_norm_eps is None else RMSNorm(self.head_size, qk_norm_eps, fused)
-        self.out_proj = Linear(self.n_heads * self.head_size, d_model, bias=bias)
+        self.out_proj = nn.Linear(self.n_heads * self.head_size, d_model, bias=bias)
         self.alibi = ALiBi(n_heads) if alibi else None
         self.recorded_weights: list[Tensor] | None = None  # a list here collects the weights (B, H, T, S) of every call
 

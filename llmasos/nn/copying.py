@@ -15,8 +15,6 @@ import math
 import torch
 from torch import Tensor, nn
 
-from llmasos.nn.cpu import Linear
-
 
 def copy_distribution(p_gen: Tensor, vocabulary: Tensor, attention: Tensor, source: Tensor) -> Tensor:
     """Mix a distribution over the vocabulary with the attention to the source, summed by token (equation 9).
@@ -48,9 +46,9 @@ class CopyHead(nn.Module):
 
     def __init__(self, d_model: int):
         super().__init__()
-        self.q_proj = Linear(d_model, d_model, bias=False)
-        self.k_proj = Linear(d_model, d_model, bias=False)
-        self.gate = Linear(d_model, 1)
+        self.q_proj = nn.Linear(d_model, d_model, bias=False)
+        self.k_proj = nn.Linear(d_model, d_model, bias=False)
+        self.gate = nn.Linear(d_model, 1)
 
     def forward(self, x: Tensor, memory: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Where to point, and whether.

@@ -2,7 +2,7 @@
 
 None of them changes a result by more than rounding, and none of them applies to a GPU.
 
-1. `Linear`: a matrix times **one** vector, which is what cached generation consists of. The product is bound by reading
+1. `linear`: a matrix times **one** vector, which is what cached generation consists of. The product is bound by reading
    the matrix from memory, each weight being used once. torch hands it to BLAS's matrix-vector kernel, which on AMD's
    processors runs on one thread and does not read at full speed. The same product as a batch of two (the upper and the
    lower half of the matrix) goes to other kernels: full speed, all threads. On two cores of an AMD EPYC, 1536 × 384 in
@@ -31,16 +31,11 @@ def vector_kernel_is_slow() -> bool:
 SLOW_VECTOR_KERNEL = vector_kernel_is_slow()
 
 
-class Linear(nn.Linear):
-    """`nn.Linear`, x Wᵀ + b, with two additions that change none of its results: (…, in) → (…, out)."""
-
-    def reset_parameters(self) -> None:
-        """Skip the random values of a layer on the "meta" device: its weights are about to be read from a file."""
-        if not self.weight.is_meta:
-            super().reset_parameters()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return linear(x, self.weight, self.bias)
+def apply_linear(layer: nn.Module, x: Tensor) -> Tensor:
+    """`layer(x)`, by `linear` if the layer is an `nn.Linear` without hooks: (…, in) → (…, out)."""
+    if type(layer) is nn.Linear and not layer._forward_hooks and not layer._forward_pre_hooks:
+        return linear(x, layer.weight, layer.bias)
+    return layer(x)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -10,7 +10,7 @@ class Embedding(nn.Embedding):
     """`nn.Embedding`, a table (V, C): ids (B, T) → vectors (B, T, C)."""
 
     def reset_parameters(self) -> None:
-        """Skip the random values of a table on the "meta" device, as `Linear` does.
+        """Skip the random values of a table on the "meta" device.
 
         There are none to skip, but torch would import its compiler for them: a second and 70 MB at every start.
         """

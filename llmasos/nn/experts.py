@@ -25,14 +25,12 @@ Dimensions: E experts, k of them chosen for each token, B batch, T length, C d_m
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from llmasos.nn.cpu import Linear
 
 
 class Routing(NamedTuple):
@@ -103,13 +101,19 @@ class MixtureOfExperts(nn.Module):
     def __init__(self, experts: Iterable[nn.Module], d_model: int, n_active: int, capacity_factor: float = 0.0):
         super().__init__()
         self.experts = nn.ModuleList(experts)
-        self.router = Linear(d_model, len(self.experts), bias=False)
+        self.router = nn.Linear(d_model, len(self.experts), bias=False)
         self.n_active, self.capacity_factor = n_active, capacity_factor
         self.recorded_routing: list[Routing] | None = None  # a list here collects the routing of every call
         self.is_real: Tensor | None = None  # (B, T), which tokens of a call are no padding; None = all of them
 
     def forward(self, x: Tensor) -> Tensor:
-        routing = route(self.router(x), self.n_active)
+        return self.mix(x, self.router, list(self.experts))
+
+    def mix(
+        self, x: Tensor, router: Callable[[Tensor], Tensor], experts: Sequence[Callable[[Tensor], Tensor]]
+    ) -> Tensor:
+        """What `forward` computes, by these functions in place of its own modules: (…, C) → (…, C)."""
+        routing = route(router(x), self.n_active)
         if self.recorded_routing is not None:
             self.recorded_routing.append(routing)
         uses = routing.chosen[..., None] == torch.arange(len(self.experts), device=x.device)  # (…, k, E)
@@ -121,7 +125,7 @@ class MixtureOfExperts(nn.Module):
         tokens, weights = x.flatten(0, -2), routing.weights.flatten(0, -2)  # (N, C), (N, k)
         uses = uses.flatten(0, -3)  # (N, k, E)
         y = torch.zeros_like(tokens)
-        for i, expert in enumerate(self.experts):
+        for i, expert in enumerate(experts):
             rows, choices = uses[..., i].nonzero(as_tuple=True)  # its tokens, and which of their k choices it is
             if not torch.compiler.is_compiling() and len(rows) == 0 and not torch.is_grad_enabled():
                 continue  # in training it runs also on no token: its gradient is then zero, and DDP waits for it

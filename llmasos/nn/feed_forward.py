@@ -7,8 +7,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from llmasos.nn.cpu import Linear
-
 
 def gelu(x: Tensor) -> Tensor:
     """x · Φ(x), with Φ the cumulative standard normal (Hendrycks & Gimpel 2016). BERT's activation."""
@@ -64,8 +62,8 @@ class FeedForward(nn.Module):
 
     def __init__(self, d_model: int, d_ff: int, activation: str = "gelu_tanh", bias: bool = True, fused: bool = True):
         super().__init__()
-        self.up_proj = Linear(d_model, d_ff, bias=bias)
-        self.down_proj = Linear(d_ff, d_model, bias=bias)
+        self.up_proj = nn.Linear(d_model, d_ff, bias=bias)
+        self.down_proj = nn.Linear(d_ff, d_model, bias=bias)
         self.activation = ACTIVATIONS[activation][0 if fused else 1]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -83,9 +81,9 @@ class SwiGLU(nn.Module):
     def __init__(self, d_model: int, d_ff: int, bias: bool = False, activation: str = "silu", fused: bool = True):
         super().__init__()
         self.activation = ACTIVATIONS[activation][0 if fused else 1]
-        self.gate_proj = Linear(d_model, d_ff, bias=bias)
-        self.up_proj = Linear(d_model, d_ff, bias=bias)
-        self.down_proj = Linear(d_ff, d_model, bias=bias)
+        self.gate_proj = nn.Linear(d_model, d_ff, bias=bias)
+        self.up_proj = nn.Linear(d_model, d_ff, bias=bias)
+        self.down_proj = nn.Linear(d_ff, d_model, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down_proj(self.activation(self.gate_proj(x)) * self.up_proj(x))

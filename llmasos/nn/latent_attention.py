@@ -21,7 +21,6 @@ from torch import Tensor, nn
 
 from llmasos.errors import UserError
 from llmasos.nn.attention import naive_attention, split_heads
-from llmasos.nn.cpu import Linear
 from llmasos.nn.masks import causal_mask
 from llmasos.nn.norms import RMSNorm
 from llmasos.nn.positions import apply_rotary
@@ -48,13 +47,13 @@ class LatentAttention(nn.Module):
         if rotary_size % 2:
             raise UserError(f"rotary_size is {rotary_size}; it must be even, because planes are rotated.")
         self.n_heads, self.head_size, self.rotary_size = n_heads, head_size, rotary_size
-        self.q_proj = Linear(d_model, n_heads * (head_size + rotary_size), bias=False)
-        self.latent_proj = Linear(d_model, latent_size, bias=False)
+        self.q_proj = nn.Linear(d_model, n_heads * (head_size + rotary_size), bias=False)
+        self.latent_proj = nn.Linear(d_model, latent_size, bias=False)
         self.latent_norm = RMSNorm(latent_size, norm_eps)
-        self.rotary_k_proj = Linear(d_model, rotary_size, bias=False)
-        self.k_proj = Linear(latent_size, n_heads * head_size, bias=False)
-        self.v_proj = Linear(latent_size, n_heads * head_size, bias=False)
-        self.out_proj = Linear(n_heads * head_size, d_model, bias=False)
+        self.rotary_k_proj = nn.Linear(d_model, rotary_size, bias=False)
+        self.k_proj = nn.Linear(latent_size, n_heads * head_size, bias=False)
+        self.v_proj = nn.Linear(latent_size, n_heads * head_size, bias=False)
+        self.out_proj = nn.Linear(n_heads * head_size, d_model, bias=False)
 
     def forward(
         self, x: Tensor, rotary: tuple[Tensor, Tensor], cache: LatentCache | None = None, absorbed: bool = False

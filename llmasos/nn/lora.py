@@ -17,10 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from llmasos.errors import UserError
-from llmasos.nn.cpu import Linear
 
 
-class LoRALinear(Linear):
+class LoRALinear(nn.Linear):
     """A linear layer with an adapter: (…, in) → (…, out).
 
     It holds the weight and the bias of the layer that it replaces, under the same names.
@@ -51,8 +50,8 @@ class LoRALinear(Linear):
         self.weight = layer.weight
         self.register_parameter("bias", layer.bias)
         with layer.weight.device:
-            self.lora_A = Linear(n_in, rank, bias=False).to(layer.weight.dtype)  # uniform in ± 1 / √in
-            self.lora_B = Linear(rank, n_out, bias=False).to(layer.weight.dtype)
+            self.lora_A = nn.Linear(n_in, rank, bias=False).to(layer.weight.dtype)  # uniform in ± 1 / √in
+            self.lora_B = nn.Linear(rank, n_out, bias=False).to(layer.weight.dtype)
         if not self.lora_B.weight.is_meta:
             nn.init.zeros_(self.lora_B.weight)
         self.alpha = float(alpha)
@@ -71,7 +70,7 @@ class LoRALinear(Linear):
         return self.alpha / self.rank * (self.lora_B.weight @ self.lora_A.weight)
 
     @torch.no_grad()
-    def merged(self) -> Linear:
+    def merged(self) -> nn.Linear:
         """An ordinary layer with the weight W + ΔW: the same outputs up to rounding, and no extra cost.
 
         W is changed in place, so that a large model needs no second copy.
@@ -79,10 +78,10 @@ class LoRALinear(Linear):
         self.weight.add_(self.delta())
         return self.original()
 
-    def original(self) -> Linear:
+    def original(self) -> nn.Linear:
         """The layer without the adapter."""
         with torch.device("meta"):
-            layer = Linear(self.in_features, self.out_features, bias=self.bias is not None)
+            layer = nn.Linear(self.in_features, self.out_features, bias=self.bias is not None)
         layer.weight = self.weight
         if self.bias is not None:
             layer.bias = self.bias

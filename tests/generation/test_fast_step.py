@@ -5,12 +5,13 @@ from dataclasses import fields
 import pytest
 import torch
 from generation_helpers import lively_model, lively_transformer
-from model_helpers import VARIANTS, random_gpt, random_ids
+from model_helpers import VARIANTS, random_gpt, random_ids, randomize
 from torch import nn
 
 from llmasos.generation import Decoder, SamplingOptions, SequenceState, generate_naive
 from llmasos.generation.fast_step import KNOWN_FIELDS, fast_step, is_known, stack
 from llmasos.models import ModelConfig
+from llmasos.models.adapter import add_adapter
 from llmasos.nn import quantize
 
 EXTRA = {
@@ -65,6 +66,13 @@ def test_a_step_of_an_int8_model_too(case):
     model = quantize(random_gpt(d_model=32, **CASES[case]).float())
     assert is_known(model)
     compare(model, random_ids(3), *PLACES["apart"], tolerance=1e-5)
+
+
+def test_a_step_of_an_adapted_model_too():
+    model = random_gpt(n_kv_heads=2)
+    add_adapter(model, "base", rank=2)
+    assert is_known(randomize(model))
+    compare(model, random_ids(3), *PLACES["apart"])
 
 
 @pytest.mark.parametrize("case", ["gpt2", "llama"])

@@ -26,8 +26,12 @@ SHAPES = {
     "bert": BERT,
     "bert by its formulas": {**BERT, "norm": "rmsnorm", "activation": "relu2", "fused": False},
     "transformer": TRANSFORMER,
+    "distilbert": {**BERT, "n_segments": 0, "next_sentence": False},
+    "mpnet": {**BERT, "n_segments": 0, "next_sentence": False, "relative_attention_num_buckets": 8},
+    "t5": {**TRANSFORMER, "positions": "none", "norm": "rmsnorm", "norm_position": "pre", "bias": False,
+           "activation": "geglu_tanh", "relative_attention_num_buckets": 8, "scale_embeddings": False},
     "marian": {**TRANSFORMER, "positions": "sinusoidal_halves", "activation": "silu", "output_bias": True},
-}
+}  # fmt: skip
 HEADS = {
     "classifier": {"head": "classifier", "labels": ("a", "b", "c")},
     "question_answering": {"head": "question_answering"},
@@ -63,9 +67,13 @@ def inputs(model: nn.Module, B: int = 3, T: int = 9, seed: int = 0) -> tuple[Ten
 
 
 def outputs(model: nn.Module, *args: Tensor) -> list[Tensor]:
-    """What a model computes, as a list: BERT's pretraining has two outputs."""
-    result = model(*(args or inputs(model)))
-    return [result] if isinstance(result, Tensor) else list(result)
+    """What a model computes, as a list: BERT's pretraining has up to two outputs."""
+    return as_list(model(*(args or inputs(model))))
+
+
+def as_list(result: Tensor | tuple[Tensor | None, ...]) -> list[Tensor]:
+    """The outputs that are there."""
+    return [result] if isinstance(result, Tensor) else [output for output in result if output is not None]
 
 
 def assert_same_model(model: nn.Module, other: nn.Module) -> None:
@@ -147,6 +155,19 @@ def test_a_hook_that_changes_the_hidden_states_changes_the_embedding_of_a_text()
     torch.testing.assert_close(embed(model, tokenizer, ["abc"], normalize=False), before + 1)
 
 
+@every_shape
+@pytest.mark.filterwarnings("ignore:torch")  # says that torchao will replace it
+def test_torchs_dynamic_quantization_replaces_every_linear_layer(shape):
+    """Only layers that are exactly `nn.Linear` are replaced."""
+    model = make(shape, seed=None)
+    quantized = torch.ao.quantization.quantize_dynamic(model, {nn.Linear}, dtype=torch.qint8)
+    linears = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    replaced = [name for name, module in quantized.named_modules() if "quantized.dynamic" in type(module).__module__]
+    assert linears and replaced == linears
+    for a, b in zip(outputs(quantized), outputs(model), strict=True):
+        assert (a - b).abs().max() < 0.1 * b.abs().max()
+
+
 # ── torch's larger tools ──
 
 
@@ -190,10 +211,9 @@ def test_a_compiled_model_computes_the_same(shape):
 @pytest.mark.slow
 def test_a_spawned_worker_gets_the_model(tmp_path):
     with torch.multiprocessing.get_context("spawn").Pool(1) as pool:
-        for shape in FEW:
+        for shape in ALL:
             model = make(shape).requires_grad_(False)
-            results = pool.apply(model, inputs(model))  # a model is a function
-            results = [results] if isinstance(results, Tensor) else list(results)
+            results = as_list(pool.apply(model, inputs(model)))  # a model is a function
             assert all(map(torch.equal, results, outputs(model)))
 
 

@@ -5,13 +5,13 @@ import torch
 from torch import nn
 
 from llmasos.errors import UserError
-from llmasos.nn import Linear, LoRALinear
+from llmasos.nn import LoRALinear
 
 
 def random_lora(rank: int = 2, bias: bool = True) -> tuple[nn.Linear, LoRALinear]:
     """A layer from 6 to 4 features and its adapted form, in float64, B not zero."""
     torch.manual_seed(0)
-    layer = Linear(6, 4, bias=bias).double()
+    layer = nn.Linear(6, 4, bias=bias).double()
     lora = LoRALinear(layer, rank, alpha=3.0)
     nn.init.normal_(lora.lora_B.weight)
     return layer, lora
@@ -29,7 +29,7 @@ def test_the_output_is_that_of_the_formula(bias):
 
 
 def test_it_starts_as_the_pretrained_layer_and_its_first_gradient_is_that_of_b():
-    layer = Linear(6, 4)
+    layer = nn.Linear(6, 4)
     lora = LoRALinear(layer, 2, alpha=8.0)
     x = torch.randn(5, 6)
     assert torch.equal(lora(x), layer(x)) and lora.weight is layer.weight and lora.bias is layer.bias
@@ -55,7 +55,7 @@ def test_merged_and_original_are_ordinary_layers():
     adapted = lora(x)
     assert torch.equal(lora.original()(x), x @ before.T + layer.bias)
     merged = lora.merged()
-    assert type(merged) is Linear and merged.weight is layer.weight
+    assert type(merged) is nn.Linear and merged.weight is layer.weight
     torch.testing.assert_close(merged(x), adapted)
     assert torch.linalg.matrix_rank(merged.weight - before) == 2
 
@@ -63,4 +63,4 @@ def test_merged_and_original_are_ordinary_layers():
 @pytest.mark.parametrize("rank", [0, 5])
 def test_a_rank_above_the_width_is_refused(rank):
     with pytest.raises(UserError, match=f"lora_rank is {rank}, and a layer from 6 to 4 features has at most rank 4"):
-        LoRALinear(Linear(6, 4), rank, alpha=1.0)
+        LoRALinear(nn.Linear(6, 4), rank, alpha=1.0)
