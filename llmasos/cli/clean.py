@@ -1,15 +1,20 @@
 """`python -m llmasos clean IN OUT`: remove duplicates, boilerplate, personal data and foreign text from a corpus."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from llmasos import evaluation, hub
+from llmasos.capabilities import check_capability
 from llmasos.cli.cli import ArgumentParser
 from llmasos.console import command, say
 from llmasos.datasets import cleaning
 from llmasos.datasets.cleaning import CleaningSettings
 from llmasos.errors import UserError
+from llmasos.hub.resolve import name_of
 from llmasos.settings import add_flag
 from llmasos.storage.user_path import user_path
+
+LONG = 4_000  # characters; the beginning of a longer text is enough
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,9 +41,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise UserError(f"--processes is {args.processes}; it must be between 1 and 1,024.")
     if args.report and args.report.exists():
         raise UserError(f"--report {args.report} exists already; choose another name, so that it is not lost.")
-    report = cleaning.clean(args.source, args.output, settings, args.processes)
+    score = load_score(settings.perplexity_model) if settings.perplexity_model else None
+    report = cleaning.clean(args.source, args.output, settings, args.processes, score=score)
     if args.report:
         cleaning.write_report(report, args.report)
     say(str(report))
     say(f"Next: {command('train', '--data', args.output)}")
     return 0
+
+
+def load_score(name: str) -> Callable[[Sequence[str]], list[float]]:
+    """The nats per character of texts under a GPT. Raises UserError if there is no such model."""
+    folder = hub.find_model_folder(name, say=print)
+    config = hub.load_config(folder)
+    check_capability("completion", config.family, config.head, name_of(folder))
+    model, tokenizer = hub.load_pretrained(folder, say=print)[:2]
+
+    def score(texts: Sequence[str]) -> list[float]:
+        beginnings = [text[:LONG] for text in texts]
+        scores = evaluation.continuation_log_probs(model, tokenizer, [("", text) for text in beginnings])
+        return [-float(nats) / max(1, len(text)) for nats, text in zip(scores, beginnings, strict=True)]
+
+    return score

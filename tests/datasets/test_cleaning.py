@@ -1,13 +1,17 @@
 # ruff: noqa: E501 — sentences and numbers in one line are easier to compare
 """Cleaning a corpus: each rule against texts whose truth is known, formulas against counts, and the command."""
 
+import dataclasses
 import json
+import math
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +28,14 @@ from llmasos.datasets.cleaning.duplicates import (
     find_near,
     signature,
     similarity,
+    slices,
+    words_of,
 )
+from llmasos.datasets.cleaning.perplexity import ORDER, NgramModel
 from llmasos.datasets.cleaning.pii import find_pii, iban, luhn, mask_pii
 from llmasos.datasets.cleaning.pipeline import paragraphs
 from llmasos.datasets.cleaning.trigrams import LANGUAGES, TrigramModel, language_of
+from llmasos.datasets.storyworld import dirty_documents, stories
 
 WORDS = [f"w{i}" for i in range(3000)]
 
@@ -90,6 +98,18 @@ def test_the_first_of_near_copies_stays():
 def test_any_text_has_a_signature(text):
     assert signature(text).shape == (64,)
     assert similarity(signature(text), signature(text + "")) == 1.0
+
+
+def test_a_long_text_in_slices_has_the_same_words_and_key(monkeypatch):
+    text = "".join(f"Word{i}, ünd  more\n" for i in range(300))
+    assert words_of(text) == [word.encode() for word in re.findall(r"\w+", text.lower())]
+    assert words_of("A_b, c9-D\t\x1fe") == [b"a_b", b"c9", b"d", b"e"]
+    whole = list(words_of(text))
+    monkeypatch.setattr("llmasos.datasets.cleaning.duplicates.SLICE", 100)
+    assert "".join(slices(text)) == text and len(list(slices(text))) > 30
+    assert [word for part in slices(text) for word in words_of(part)] == whole
+    assert exact_key(text) == exact_key(text.replace("  ", "   "))
+    assert list(slices("x" * 250)) == ["x" * 100, "x" * 100, "x" * 50]
 
 
 # ---- Boilerplate ----------------------------------------------------------------------------------------------------
@@ -265,6 +285,98 @@ def test_the_trigram_model_is_a_distribution_and_likes_its_own_text():
     assert model.bits_per_character("the cat sat on the mat") < 0.6 < 4 < model.bits_per_character("qzx vwk jjj")
 
 
+# ---- Perplexity -----------------------------------------------------------------------------------------------------
+
+
+def witten_bell(reference: str, context: str, letter: str) -> float:
+    """The formula of `perplexity.py`, letter by letter."""
+    alphabet = len(set(reference)) + 1
+    p = 1 / alphabet
+    for k in range(1, ORDER + 1):
+        h = context[len(context) - k + 1 :]
+        places = [i for i in range(ORDER - 1, len(reference)) if reference[i - k + 1 : i] == h]
+        followers = [reference[i] for i in places]
+        if followers:
+            u = len(set(followers))
+            p = (followers.count(letter) + u * p) / (len(followers) + u)
+    return p
+
+
+def test_the_n_gram_model_is_its_formula_and_a_distribution():
+    reference = "the cat sat on the mat, the rat sat on the cat"
+    padded = "\n" * (ORDER - 1) + reference + "\n" * (ORDER - 1)
+    model = NgramModel([reference])
+    for text in ("the cat", "a hat", "XYZ the", "\n"):
+        before = "\n" * (ORDER - 1) + text
+        letters = [letter if letter in padded else "\0" for letter in before]
+        nats = [
+            -math.log(witten_bell(padded, "".join(letters[i - ORDER + 1 : i]), letters[i]))
+            for i in range(ORDER - 1, len(before))
+        ]
+        assert model([text])[0] == pytest.approx(np.mean(nats), rel=1e-5)
+    for context in ("the c", "zzzzz"):
+        known = sum(witten_bell(padded, context.replace("z", "\0"), letter) for letter in [*set(padded), "\0"])
+        assert known == pytest.approx(1)
+
+
+def test_texts_have_the_perplexity_that_they_have_alone(monkeypatch):
+    model = NgramModel(SENTENCES["en"] * 3)
+    texts = ["", "The house", "x", "日本", "We eat " * 50, "stands on", "\ud800"]
+    alone = [model([text])[0] for text in texts]
+    for size in (10, 60, 10**6):
+        monkeypatch.setattr("llmasos.datasets.cleaning.perplexity.SLICE", size)
+        assert model(texts) == pytest.approx(alone)
+    assert alone[0] == 0
+
+
+def test_another_model_judges_after_the_rules(tmp_path):
+    texts = [f"{'good' if i % 3 else 'bad'} text number {i} of all of them" for i in range(30)]
+    (tmp_path / "in.txt").write_text("\n\n".join([*texts, "short"]), encoding="utf-8")
+    settings = CleaningSettings(perplexity_model="mine", max_perplexity=2.0, near_duplicates=1)
+
+    def score(part):
+        assert "short" not in part
+        return [0.5 if "good" in text else 0.8 for text in part]
+
+    report = clean(tmp_path / "in.txt", tmp_path / "out.jsonl", settings, score=score)
+    assert report.rules == {"too short": 1, "perplexity": 10}
+    assert report.max_perplexity == pytest.approx(2)
+
+
+@pytest.mark.slow
+def test_precision_and_recall_on_known_dirt_are_as_documented(tmp_path):
+    documents = list(dirty_documents(stories("train", 2000), 0.5))
+    reference = [story.text for story in stories("train", 3500)][2000:]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps({"text": each.text}) + "\n" for each in documents))
+    (tmp_path / "reference.txt").write_text("\n\n".join(reference))
+
+    def dropped(**rules) -> Counter:
+        out = tmp_path / "out.jsonl"
+        off = {"boilerplate": 0.0, "pii": "keep", "exact_duplicates": False, "near_duplicates": 1.0, "min_words": 0}
+        clean(tmp_path / "in.jsonl", out, CleaningSettings(**{**off, **rules}))
+        kept = [json.loads(line)["text"] for line in out.read_text().splitlines()]
+        out.unlink()
+        gone, next_kept = Counter(), 0
+        for document in documents:
+            if next_kept < len(kept) and kept[next_kept] == document.text:
+                next_kept += 1
+            else:
+                gone[document.kind] += 1
+        assert next_kept == len(kept)
+        return gone
+
+    truth = Counter(document.kind for document in documents)
+    assert dropped(exact_duplicates=True) == {"duplicate": truth["duplicate"]}
+    near = dropped(near_duplicates=0.7)
+    assert near["duplicate"] == truth["duplicate"] and near["near duplicate"] > 0.85 * truth["near duplicate"]
+    assert near.keys() == {"duplicate", "near duplicate"}
+    assert dropped(languages="en") == {"german": truth["german"]}
+    assert dropped(pii="drop") == {"private": truth["private"]}
+    unlikely = dropped(reference=str(tmp_path / "reference.txt"))
+    assert all(unlikely[kind] == truth[kind] for kind in ("german", "private", "boilerplate"))
+    assert unlikely["typos"] > 0.75 * truth["typos"] and unlikely[""] <= 3 and not unlikely["duplicate"]
+
+
 # ---- The whole ------------------------------------------------------------------------------------------------------
 
 
@@ -385,8 +497,24 @@ def test_text_that_is_unlike_the_reference_is_dropped(tmp_path):
     (tmp_path / "in.txt").write_text("\n\n".join(good[40:] + noise), encoding="utf-8")
     settings = CleaningSettings(reference=str(tmp_path / "reference.txt"), near_duplicates=1, exact_duplicates=False)
     report = clean(tmp_path / "in.txt", tmp_path / "out.txt", settings)
-    assert report.rules == {"unlike the reference": 20}
+    assert report.rules == {"perplexity": 20}
     assert report.n_kept == 20
+    kept = (tmp_path / "out.txt").read_text(encoding="utf-8")
+    assert report.max_perplexity is not None
+    for limit in ({"max_perplexity": report.max_perplexity}, {"keep_fraction": 0.5}):
+        (tmp_path / "out.txt").unlink()
+        report = clean(tmp_path / "in.txt", tmp_path / "out.txt", dataclasses.replace(settings, **limit))
+        assert report.rules == {"perplexity": 20}
+        assert (tmp_path / "out.txt").read_text(encoding="utf-8") == kept
+
+
+def test_documents_in_all_languages_stay(tmp_path):
+    texts = [" ".join([*sentences, f"{language}."]) for language, sentences in SENTENCES.items()]
+    (tmp_path / "in.txt").write_text("\n\n".join([*texts, " \t", "Two words"]), encoding="utf-8")
+    report = clean(tmp_path / "in.txt", tmp_path / "out.jsonl")
+    assert report.rules == {"too short": 2}
+    kept = (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["text"] for line in kept] == texts
 
 
 def test_paragraphs_do_not_depend_on_where_blocks_end():
@@ -422,6 +550,15 @@ def test_a_line_of_many_megabytes(tmp_path):
         (b"a b c d e f", "o.txt", ["--processes", "0"], "between 1 and"),
         (b"a b c d e f", "o.txt", ["--reference", "in.txt"], "at least 20"),
         (b"a b c d e f", "o.txt", ["--report", "in.txt"], "exists already"),
+        (b"a b c d e f", "o.txt", ["--max-perplexity", "9"], "needs a model of good text"),
+        (b"a b c d e f", "o.txt", ["--keep-fraction", "0"], "above 0"),
+        (
+            b"a b c d e f",
+            "o.txt",
+            ["--reference", "in.txt", "--max-perplexity", "9", "--keep-fraction", "0.5"],
+            "choose one",
+        ),
+        (b"a b c d e f", "o.txt", ["--perplexity-model", "storyworld-gpt"], "needs a limit"),
     ],
 )
 def test_bad_input_is_one_sentence_and_nothing_is_written(

@@ -51,6 +51,7 @@ RATIOS = [
     "loading.tensors",
     "loading.model",
     "loading.memory",
+    "cleaning.parallel_speedup",
     "bpe.train_speedup",
     "bpe.encode_speedup",
 ]

@@ -1,9 +1,9 @@
 """The rules one after another, over a corpus of any size, with several processes.
 
     pass 1    count lines                                            (only if boilerplate is to be removed)
-    pass 2    boilerplate, personal data, language, reference        what remains is written to a temporary file,
+    pass 2    boilerplate, personal data, language, perplexity       what remains is written to a temporary file,
               then the key and the signature                         with 256 bytes per document for its signature
-    pass 3    find the duplicates, and copy everything else to the output
+    pass 3    find the duplicates and the least likely fraction, and copy everything else to the output
 
 Each pass reads the documents in order, in portions of about a megabyte that are divided among the processes, and uses
 the results in the same order. So the output is the same for any number of processes. It gets its name when it is
@@ -11,12 +11,15 @@ complete.
 """
 
 import json
+import math
 import os
+import re
 import tempfile
+from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import tee
+from itertools import islice, tee
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,9 +28,10 @@ import numpy as np
 from llmasos.console import progress_bar, text_table
 from llmasos.datasets.cleaning.boilerplate import LineCounter, line_keys, without_boilerplate
 from llmasos.datasets.cleaning.duplicates import SIGNATURE, exact_key, find_exact, find_near, signature
+from llmasos.datasets.cleaning.perplexity import NgramModel, Score
 from llmasos.datasets.cleaning.pii import mask_pii
 from llmasos.datasets.cleaning.settings import CleaningSettings
-from llmasos.datasets.cleaning.trigrams import TrigramModel, language_of
+from llmasos.datasets.cleaning.trigrams import language_of
 from llmasos.datasets.source import END_OF_TEXT, PlainText, TextSource
 from llmasos.datasets.text import open_text
 from llmasos.datasets.text_io import read_blocks
@@ -40,6 +44,9 @@ PORTION = 1 << 20  # characters of text that a process works on at a time
 SMALL = 4 << 20  # bytes; starting processes takes longer than cleaning a smaller corpus
 SHOWN = 60  # characters of an example
 N_EXAMPLES = 3
+LONG = 100_000  # characters; the beginning of a longer text is enough
+WITHOUT_SPACES = re.compile("[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff]")  # Thai, Japanese, Chinese
+MOST_REFERENCES = 100_000  # documents
 ENDINGS = (".jsonl", ".txt")
 
 Portion = list[str]
@@ -55,6 +62,7 @@ class Report:
         n_kept, n_kept_characters: how many were written.
         rules: reason → how many documents were dropped or changed for it.
         examples: reason → the beginnings of the first few.
+        max_perplexity: the perplexity of a character above which documents were dropped; None = none was.
     """
 
     n_documents: int = 0
@@ -63,6 +71,7 @@ class Report:
     n_kept_characters: int = 0
     rules: dict[str, int] = field(default_factory=dict)
     examples: dict[str, list[str]] = field(default_factory=dict)
+    max_perplexity: float | None = None
 
     def count(self, reason: str, example: str, times: int = 1) -> None:
         """Record that a document was dropped or changed."""
@@ -77,19 +86,23 @@ class Report:
         for reason, n in self.rules.items():
             first, *others = self.examples[reason]
             rows += [(reason, f"{n:,}", first), *(("", "", example) for example in others)]
+        lines = [text_table(rows)] if self.rules else []
+        if self.max_perplexity is not None:
+            lines.append(f"perplexity of a character: at most {self.max_perplexity:.3f}")
         kept = f"{self.n_kept:,} of {self.n_documents:,} documents kept, {self.n_kept_characters:,} of "
-        return "\n".join([*([text_table(rows)] if self.rules else []), f"{kept}{self.n_characters:,} characters"])
+        return "\n".join([*lines, f"{kept}{self.n_characters:,} characters"])
 
 
 @dataclass
 class Judgment:
     """The result of pass 2 for one document: its text after the changes, or the reason why it is dropped."""
 
-    text: str = ""
+    text: str | None = None  # None = as it was, so that it need not be sent back
     dropped: str = ""
     changed: list[str] = field(default_factory=list)
     key: int = 0
     signature: np.ndarray | None = None
+    nats: float = 0.0  # per character
 
 
 @dataclass(frozen=True)
@@ -98,20 +111,22 @@ class Judge:
 
     settings: CleaningSettings
     boilerplate: frozenset[bytes] = frozenset()
-    reference: TrigramModel | None = None
-    limit: float = 0.0  # bits per character
+    reference: NgramModel | None = None
 
     def __call__(self, portion: Portion) -> list[Judgment]:
-        return [self.judge(text) for text in portion]
+        judgments = [self.judge(text) for text in portion]
+        if self.reference is not None:
+            measure(self.reference, portion, judgments)
+        return judgments
 
     def judge(self, text: str) -> Judgment:
         """Apply the rules in order, until one of them drops the document."""
-        settings, changed = self.settings, []
+        settings, original, changed = self.settings, text, []
         shorter = without_boilerplate(text, self.boilerplate)
         if shorter != text:
             text = shorter
             changed.append("boilerplate removed")
-        if len(text.split(None, settings.min_words)) < settings.min_words:
+        if is_short(text, max(1, settings.min_words)):
             return Judgment(dropped="too short")
         if settings.pii != "keep":
             found: list[tuple[str, str]] = []
@@ -124,14 +139,30 @@ class Judge:
         if settings.languages and (language := language_of(text)):
             if language not in settings.languages:
                 return Judgment(dropped=f"language: {language}")
-        if self.reference is not None and self.reference.bits_per_character(text) > self.limit:
-            return Judgment(dropped="unlike the reference")
-        judgment = Judgment(text, changed=changed)
+        judgment = Judgment(None if text == original else text, changed=changed)
         if settings.exact_duplicates:
             judgment.key = exact_key(text)
         if settings.near_duplicates < 1:
             judgment.signature = signature(text)
         return judgment
+
+
+def is_short(text: str, n_words: int) -> bool:
+    """Whether a text has fewer words. Without spaces between them, as in Chinese, a word is counted as two characters.
+
+    >>> is_short("One two three.", 4), is_short("房子在山上没有人能告诉我", 4)
+    (True, False)
+    """
+    missing = n_words - len(text.split(None, n_words))
+    return missing > 0 and len(WITHOUT_SPACES.findall(text[:LONG])) < 2 * missing
+
+
+def measure(score: Score, portion: Portion, judgments: list[Judgment]) -> None:
+    """Set the nats per character of the documents that are not dropped."""
+    pairs = [(text, judgment) for text, judgment in zip(portion, judgments, strict=True) if not judgment.dropped]
+    texts = [text if judgment.text is None else judgment.text for text, judgment in pairs]
+    for (_, judgment), nats in zip(pairs, score(texts) if texts else [], strict=True):
+        judgment.nats = float(nats)
 
 
 def clean(
@@ -140,6 +171,7 @@ def clean(
     settings: CleaningSettings | None = None,
     processes: int | None = None,
     progress: bool = True,
+    score: Score | None = None,
 ) -> Report:
     """Clean a corpus, and return a report of what was dropped and changed.
 
@@ -150,6 +182,7 @@ def clean(
         settings: the rules.
         processes: the number of processes (None = one per core; one for a small corpus).
         progress: show a progress bar.
+        score: texts → nats per character of each, the model of `perplexity_model`; it runs in this process alone.
 
     Raises:
         UserError: the output exists or has another ending, or the source cannot be read. Nothing is written then.
@@ -172,16 +205,22 @@ def clean(
         frequent = counter.frequent(n_documents, settings.boilerplate)
     else:
         frequent = frozenset()
-    judge = Judge(settings, frequent, *fit_reference(settings))
+    reference, limit = fit_reference(settings, score)
+    judge = Judge(settings, frequent, reference)
     with write_file(output) as temporary, Candidates(output.parent) as candidates:
         for texts, judgments in run(judge, "judging documents"):
+            if score is not None:
+                measure(score, texts, judgments)
             for text, judgment in zip(texts, judgments, strict=True):
+                if not judgment.dropped and judgment.nats > limit:
+                    judgment.dropped = "perplexity"
                 report.n_documents += 1
                 report.n_characters += len(text)
                 for reason in (*judgment.changed, *filter(None, [judgment.dropped])):
                     report.count(reason, text)
                 if not judgment.dropped:
-                    candidates.add(judgment)
+                    candidates.add(judgment, text)
+        report.max_perplexity = math.exp(limit) if limit < math.inf else None
         write_unique(candidates, temporary, output.suffix, settings, report)
         if not report.n_kept:
             raise UserError(f"nothing is left of {corpus.name}, so {output} is not written:\n{report}")
@@ -251,19 +290,26 @@ def count_lines(portion: Portion) -> list[set[bytes]]:
     return [line_keys(text) for text in portion]
 
 
-def fit_reference(settings: CleaningSettings) -> tuple[TrigramModel | None, float]:
-    """A model of the reference text, and the limit in bits per character above which a document is unlike it.
+def fit_reference(settings: CleaningSettings, score: Score | None) -> tuple[NgramModel | None, float]:
+    """A model of the reference text, if there is no other, and the limit in nats per character (inf = none).
 
     Nine of ten documents train the model; the mean and standard deviation are those of the others, which are held out.
+
+    Args:
+        settings: the reference and the limit.
+        score: another model.
     """
+    limit = math.inf if settings.max_perplexity is None else math.log(settings.max_perplexity)
     if not settings.reference:
-        return None, 0.0
-    texts = [text for text in documents(open_text(settings.reference)) if len(text) > 20]
+        return None, limit
+    texts = [text for text in islice(documents(open_text(settings.reference)), MOST_REFERENCES) if len(text) > 20]
     if len(texts) < 20:
         raise UserError(f"--reference {settings.reference} has {len(texts)} documents; give a text with at least 20.")
-    model = TrigramModel("\n".join(text for i, text in enumerate(texts) if i % 10))
-    bits = [model.bits_per_character(text) for text in texts[::10]]
-    return model, float(np.mean(bits) + settings.reference_margin * max(float(np.std(bits)), 0.02))
+    model = NgramModel(text for i, text in enumerate(texts) if i % 10) if score is None else None
+    if settings.max_perplexity is None and settings.keep_fraction == 1:
+        nats = np.asarray((model or score)(texts[::10][:1000]))  # type: ignore[misc]
+        limit = float(nats.mean() + settings.reference_margin * max(float(nats.std()), 0.01))
+    return model, limit
 
 
 class Candidates:
@@ -275,7 +321,7 @@ class Candidates:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.keys: list[int] = []
+        self.keys, self.nats = array("Q"), array("f")
         self.has_signatures = False
 
     def __enter__(self) -> "Candidates":
@@ -290,10 +336,11 @@ class Candidates:
         self.texts.close()
         self.signatures.close()
 
-    def add(self, judgment: Judgment) -> None:
-        """Keep a document for pass 3."""
+    def add(self, judgment: Judgment, text: str) -> None:
+        """Keep a document for pass 3; `text` is what it was before pass 2."""
         self.keys.append(judgment.key)
-        self.texts.write(json.dumps(judgment.text) + "\n")
+        self.nats.append(judgment.nats)
+        self.texts.write(json.dumps(text if judgment.text is None else judgment.text) + "\n")
         if judgment.signature is not None:
             self.has_signatures = True
             self.signatures.write(judgment.signature.tobytes())
@@ -316,14 +363,28 @@ class Candidates:
             del signatures
         return exact, near & ~exact
 
+    def unlikely(self, dropped: np.ndarray, fraction: float) -> tuple[np.ndarray, float]:
+        """Which documents are to go so that this fraction of the others is left, (N,) bool, and the most nats left."""
+        nats = np.where(dropped, np.inf, np.frombuffer(self.nats, np.float32)) if len(self.nats) else np.zeros(0)
+        n_kept = math.ceil(fraction * int((~dropped).sum()))
+        order = np.argsort(nats, kind="stable")  # of equal ones, the earlier stays
+        is_unlikely = np.ones(len(nats), bool)
+        is_unlikely[order[:n_kept]] = False
+        return is_unlikely & ~dropped, float(nats[order[n_kept - 1]]) if n_kept else 0.0
+
 
 def write_unique(candidates: Candidates, file: Path, ending: str, settings: CleaningSettings, report: Report) -> None:
-    """Pass 3: write the documents that are not duplicates, and count the others."""
+    """Pass 3: write the documents that are not duplicates or unlikely, and count the others."""
     exact, near = candidates.duplicates(settings)
+    unlikely = np.zeros(len(exact), bool)
+    if settings.keep_fraction < 1:
+        unlikely, nats = candidates.unlikely(exact | near, settings.keep_fraction)
+        report.max_perplexity = math.exp(nats)
     with open(file, "w", encoding="utf-8", newline="\n") as out:
         for i, text in enumerate(candidates.read()):
-            if exact[i] or near[i]:
-                report.count("exact duplicate" if exact[i] else "near duplicate", text)
+            if exact[i] or near[i] or unlikely[i]:
+                reason = "exact duplicate" if exact[i] else "near duplicate" if near[i] else "perplexity"
+                report.count(reason, text)
                 continue
             if ending == ".jsonl":
                 out.write(json.dumps({"text": text}, ensure_ascii=False) + "\n")

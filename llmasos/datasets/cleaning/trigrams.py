@@ -1,10 +1,8 @@
-"""Letter trigrams: which language a text is in, and how unlike a reference it is.
+"""Letter trigrams: which language a text is in.
 
 A model that predicts a letter from the two before it is among the oldest language models (Shannon 1948). With one such
 model per language, each trained on a paragraph, the one that gives a sentence the highest probability names its
-language (Cavnar & Trenkle 1994 did this with ranks). Trained on text that is known to be good, a model's bits per
-character say how unlike that text a document is; the perplexity filter of Wenzek et al. 2020 ("CCNet") does this with a
-larger model.
+language (Cavnar & Trenkle 1994 did this with ranks).
 
 Letters are those of the alphabets below, lower case; digits, white space and everything else are one letter each.
 Languages with a script of their own are recognized by their characters alone.

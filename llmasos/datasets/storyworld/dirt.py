@@ -1,7 +1,7 @@
 """Dirt with a known truth: what web corpora are full of, put into the stories on purpose.
 
     typos           one word in twelve is misspelled
-    duplicate       the document is an exact copy of an earlier one
+    duplicate       the document is an exact copy of an earlier clean one
     near duplicate  the same with a few words replaced
     boilerplate     a website's lines before and after the story
     german          the story in the other language
@@ -26,7 +26,7 @@ from llmasos.errors import UserError
 DIRT = ("typos", "duplicate", "near duplicate", "boilerplate", "german", "private")
 TYPOS = 1 / 12  # fraction of the words
 REPLACED = 3  # words of a near duplicate
-REMEMBERED = 1_000  # the last documents, from which copies are made
+REMEMBERED = 1_000  # the last clean documents, from which copies are made
 SURNAMES = "Miller Baker Fisher Weaver Cooper Fletcher Mason Turner".split()
 BOILERPLATE = (
     ("Home | Stories | About us | Contact", "Accept all cookies to continue reading."),
@@ -72,7 +72,7 @@ def dirty_documents(stories: Iterable[Story], dirt: float, seed: int = 0) -> Ite
         if "duplicate" in kind and not earlier:
             kind = ""  # the first document has nothing to be a copy of
         yield _soiled(kind, story, earlier, rng)
-        if kind in ("", "typos", "boilerplate", "private"):
+        if not kind:  # a copy of what was only seen with typos would be no copy
             earlier.append(story.text)
 
 

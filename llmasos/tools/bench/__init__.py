@@ -24,6 +24,7 @@ BENCHES: dict[str, tuple[str, str]] = {  # name → (title, the file here whose 
     "serving": ("serving: concurrent clients against one after another", "serving"),
     "startup": ("start-up: commands beside the import of torch", "startup"),
     "loading": ("loading: a model from its file", "loading"),
+    "cleaning": ("cleaning a corpus: in one process and in two", "cleaning"),
     "bpe": ("byte-pair encoding: training and encoding", "bpe"),
 }
 
