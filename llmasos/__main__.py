@@ -27,6 +27,7 @@ COMMANDS = {  # name → (module, what it does)
     "export": ("llmasos.cli.export", "export a trained model in the Hugging Face format"),
     "clean": ("llmasos.cli.clean", "clean a corpus: duplicates, boilerplate, languages, personal data"),
     "bias": ("llmasos.cli.bias", "measure bias on pairs of prompts that differ in one word"),
+    "refusal": ("llmasos.cli.refusal", "measure what a chat model refuses: too little, too much, or not for long"),
     "memorization": ("llmasos.cli.memorization", "measure what a model remembers of single training texts"),
     "plan": ("llmasos.cli.plan", "plan a training run or a server: FLOPs, time, memory, cost"),
     "quantize": ("llmasos.tools.quantize", "compare int8 or int4 with float weights: memory, speed, quality"),

@@ -27,6 +27,7 @@ from llmasos.errors import UserError, check_number
 from llmasos.evaluation.bias import BiasReport, CounterfactualPair, measure_bias, read_templates
 from llmasos.evaluation.likelihood import continuation_log_probs, text_losses
 from llmasos.evaluation.memorization import MembershipInference, exposure_of, membership_inference
+from llmasos.evaluation.refusal import RefusalReport, RequestLike, measure_refusal, read_requests
 from llmasos.evaluation.show_table import ShownAsTable
 from llmasos.evaluation.suite import SuiteResult, run_suite
 from llmasos.generation import (
@@ -54,6 +55,7 @@ from llmasos.tasks import (
     fill_masks,
     find_entities,
     reply,
+    reply_to_prompts,
     reply_with_tools,
     score,
     task_class,
@@ -390,6 +392,25 @@ class LLMTrainer:
         self.check("completion")
         pairs = read_templates(templates) if isinstance(templates, str | Path) else list(templates)
         return measure_bias(partial(continuation_log_probs, self.model, self.tokenizer), pairs)
+
+    @checked
+    def measure_refusal(
+        self, requests: str | Path | Iterable[RequestLike], prefix: str = "", **options: Any
+    ) -> RefusalReport:
+        """How often a chat model refuses harmful requests, how often harmless ones, and how often a prefix breaks it.
+
+        >>> print(model.measure_refusal("requests.jsonl", prefix="Sure,", temperature=0))  # doctest: +SKIP
+
+        Args:
+            requests: a `.jsonl` file of requests (`evaluation/refusal.py` shows a line), or the requests themselves.
+            prefix: also begin the replies to the harmful requests with these words, and see whether it answers then.
+            options: as for `generate`.
+        """
+        self.check("chat")
+        asked = read_requests(requests) if isinstance(requests, str | Path) else list(requests)
+        settings = options_for(self.model, SamplingOptions, **options)
+        replies = partial(reply_to_prompts, self.model, self.tokenizer, settings)
+        return measure_refusal(replies, asked, prefix)
 
     @checked
     def exposure(self, template: str, secret: str, candidates: Iterable[str]) -> float:

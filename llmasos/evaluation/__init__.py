@@ -43,6 +43,7 @@ if TYPE_CHECKING:  # each on first use
     from llmasos.evaluation.paired_test import sign_flip_test
     from llmasos.evaluation.pass_at_k import pass_at_k, pass_at_k_metric
     from llmasos.evaluation.perplexity import TextMetrics, evaluate_documents, evaluate_text, token_losses
+    from llmasos.evaluation.refusal import LabeledRequest, RefusalReport, is_refusal, measure_refusal, read_requests
     from llmasos.evaluation.retrieval_metrics import mean_reciprocal_rank, recall_at_k, retrieval_ranks
     from llmasos.evaluation.rouge import rouge, rouge_table
     from llmasos.evaluation.show_table import text_table
@@ -61,6 +62,11 @@ __all__ = [
     "ClassMetrics",
     "CounterfactualPair",
     "MembershipInference",
+    "LabeledRequest",
+    "RefusalReport",
+    "is_refusal",
+    "measure_refusal",
+    "read_requests",
     "Metric",
     "NaiveBayes",
     "SuiteResult",

@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # each on first use
     from llmasos.tasks.bert_pretraining import fill_masks
     from llmasos.tasks.embedding import embed
     from llmasos.tasks.evaluate import evaluation_recipe, setup_evaluation
-    from llmasos.tasks.instruction_tuning import reply
+    from llmasos.tasks.instruction_tuning import reply, reply_to_prompts
     from llmasos.tasks.question_answering import answer_questions
     from llmasos.tasks.reinforcement_learning import register_reward
     from llmasos.tasks.responses import respond
@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # each on first use
 
 __all__ = [
     "Entity", "Report", "Task", "ToolReply", "answer_questions", "check_model", "classify", "embed",
-    "evaluation_recipe", "fill_masks", "find_entities", "register_reward", "reply", "reply_with_tools", "respond",
-    "run_recipe", "score", "setup_evaluation", "task_class",
+    "evaluation_recipe", "fill_masks", "find_entities", "register_reward", "reply", "reply_to_prompts",
+    "reply_with_tools", "respond", "run_recipe", "score", "setup_evaluation", "task_class",
 ]  # fmt: skip
 lazy_exports(__name__)

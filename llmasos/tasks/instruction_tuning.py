@@ -123,7 +123,11 @@ def messages_of(chat: Conversation) -> list[Message]:
 
 
 def reply(
-    model: Model, tokenizer: Tokenizer, chats: Sequence[Sequence[Message | Mapping]], options: SamplingOptions
+    model: Model,
+    tokenizer: Tokenizer,
+    chats: Sequence[Sequence[Message | Mapping]],
+    options: SamplingOptions,
+    prefix: str = "",
 ) -> list[str]:
     """The assistant's next message in each conversation.
 
@@ -132,8 +136,16 @@ def reply(
         tokenizer: the one it was trained with; its special tokens determine the template.
         chats: the messages so far of each conversation.
         options: of sampling; generation stops at the end of the answer.
+        prefix: the beginning of each message, which the model continues; it is not part of what is returned.
     """
-    template = template_of(tokenizer)
-    prompts = [template.encode(tokenizer, messages).ids for messages in chats]
+    template, begun = template_of(tokenizer), tokenizer.encode(prefix)
+    prompts = [[*template.encode(tokenizer, messages).ids, *begun] for messages in chats]
     generations = generate(model, tokenizer, prompts, template.with_stops(options))
     return [generation.text.strip() for generation in generations]
+
+
+def reply_to_prompts(
+    model: Model, tokenizer: Tokenizer, options: SamplingOptions, prompts: Sequence[str], prefix: str = ""
+) -> list[str]:
+    """The assistant's message after each prompt of a user, in conversations of their own; the arguments of `reply`."""
+    return reply(model, tokenizer, [[Message("user", prompt)] for prompt in prompts], options, prefix)
