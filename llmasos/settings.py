@@ -38,6 +38,7 @@ def setting(
     choices: Collection[str] | None = None,
     api: str | None = None,
     slider: tuple[float, float, float] | None = None,
+    repeatable: bool = False,
 ) -> Any:
     """A field of a `Settings` class.
 
@@ -52,6 +53,7 @@ def setting(
         choices: the values that a text may have.
         api: its name in the HTTP API, where it is not the field's.
         slider: first, last and step of the values that a page offers.
+        repeatable: the flag may be given several times; the texts are joined by commas.
     """
     metadata = {name: value for name, value in locals().items() if name != "default"}
     return dataclasses.field(default=default, metadata=metadata)
@@ -131,4 +133,15 @@ def add_flag(parser: argparse._ActionsContainer, field: dataclasses.Field, defau
         parser.add_argument(*flags, action=argparse.BooleanOptionalAction, **options)
     else:
         metavar = "{" + ",".join(choices) + "}" if choices else METAVARS[kind]
-        parser.add_argument(*flags, type=kind, metavar=metavar, **options)
+        action = JoinedByCommas if field.metadata["repeatable"] else "store"
+        parser.add_argument(*flags, type=kind, metavar=metavar, action=action, **options)
+
+
+class JoinedByCommas(argparse.Action):
+    """A flag that may be given several times: `--data a.txt=0.7 --data b.txt=0.3`."""
+
+    def __call__(
+        self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: str | None = None
+    ) -> None:
+        earlier = getattr(namespace, self.dest, None)
+        setattr(namespace, self.dest, values if earlier is None else f"{earlier},{values}")

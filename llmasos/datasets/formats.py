@@ -45,6 +45,7 @@ from llmasos.datasets.examples import (
     fingerprint_of,
     split_off_validation,
 )
+from llmasos.datasets.mixture import mixture_of
 from llmasos.datasets.paths import title_of
 from llmasos.datasets.readers import (
     PUBLISHED,
@@ -380,6 +381,8 @@ def open_examples(
             unusable; labels are missing or unknown. Names the file and line.
     """
     spec, name = FORMATS[format], str(name_or_path)
+    if mixture_of(name):
+        raise UserError(f"{name!r} is a mixture, which only text without labels can be; join the files instead.")
     if name in catalog.dataset_names(format) or catalog.open_storyworld(name):
         return _open_dataset(format, name, columns, val, languages)
     if languages is not None:

@@ -74,6 +74,10 @@ class TextSource(ABC):
     def fingerprint(self) -> str:
         """Return hexadecimal digits that change when the text changes; cheaper than reading a large text."""
 
+    def streams(self, split: str) -> list[Iterator[Piece]]:
+        """Return the text of one split in parts between which no window reaches; here there is only one."""
+        return [self.pieces(split)]
+
     def all_pieces(self) -> Iterator[Piece]:
         """Yield the text of both splits."""
         for split in SPLITS:

@@ -21,6 +21,7 @@ from llmasos.datasets import catalog
 from llmasos.datasets.catalog import DATASETS, Dataset
 from llmasos.datasets.fetch import find_files
 from llmasos.datasets.json_records import JSON_ENDINGS, holds_lines
+from llmasos.datasets.mixture import MixedText, mixture_of
 from llmasos.datasets.paths import title_of
 from llmasos.datasets.python_docs import PythonReference, python_source
 from llmasos.datasets.source import END_OF_TEXT, FileDocuments, PlainText, SplitText, TextSource, has_marks
@@ -38,7 +39,8 @@ def open_text(name_or_path: str | Path, field: str = "text", val: str | Path | N
 
     Args:
         name_or_path: a dataset's name (`dataset_names`), `storyworld:N` for N training stories (and dials,
-            `storyworld/world.py`), or the path of a text file, a table (also `file.jsonl:FIELD`) or a folder.
+            `storyworld/world.py`), or the path of a text file, a table (also `file.jsonl:FIELD`) or a folder; several
+            of them with weights are a mixture: "a.txt=0.7,b.txt=0.3".
         field: the column of a table that holds the text.
         val: a second file or folder, all of which is held out; without it, a part of the first is.
 
@@ -46,6 +48,12 @@ def open_text(name_or_path: str | Path, field: str = "text", val: str | Path | N
         UserError: there is no such dataset or file, or it is not text; suggests the nearest names.
     """
     name = str(name_or_path)
+    if parts := mixture_of(name):
+        if val is not None:
+            for text, _ in parts:
+                check_no_dataset(text, str(val))
+        texts = [open_text(text, field) for text, _ in parts]
+        return MixedText(texts, [w for _, w in parts], None if val is None else open_text(val, field))
     if val is not None:
         return open_both(name, str(val), field)
     if storyworld := catalog.open_storyworld(name):
@@ -86,11 +94,16 @@ def open_both(name: str, val: str, field: str = "text") -> TextSource:
     Raises:
         UserError: as `open_text`, or one of them is a dataset, which has its own splits.
     """
+    check_no_dataset(name, val)
+    train = open_text(name, field)
+    return SplitText(train, open_text(val, field), train.name)
+
+
+def check_no_dataset(name: str, val: str) -> None:
+    """Raise UserError if one of two texts is a dataset, which has its own splits."""
     for flag, dataset in (("--data", name), ("--val-data", val)):
         if catalog.is_dataset(dataset):
             raise UserError(f"{flag} is {dataset!r}, a dataset with its own splits; leave --val-data out.")
-    train = open_text(name, field)
-    return SplitText(train, open_text(val, field), train.name)
 
 
 def open_published(dataset: Dataset, progress: bool = True) -> TextSource:

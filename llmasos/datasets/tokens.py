@@ -59,12 +59,14 @@ class TokenSplit:
         n_bytes: UTF-8 bytes of the text; bits per byte divide by it.
         n_characters: Unicode code points of the text.
         n_documents: the number of end-of-text tokens; 0 for a single plain text.
+        parts: how many of the tokens come from each part of a mixture.
     """
 
     tokens: np.ndarray
     n_bytes: int
     n_characters: int
     n_documents: int
+    parts: tuple[int, ...] = ()
 
 
 @dataclass
@@ -121,27 +123,33 @@ def _build(source: TextSource, tokenizer: Encoder, folder: Path, progress: bool)
 
 def _build_split(
     source: TextSource, tokenizer: Encoder, split: str, path: Path, dtype: np.dtype, bar: Any
-) -> dict[str, int]:
+) -> dict[str, Any]:
     """Write the array of one split and return its counts."""
 
     end_of_text = np.array([tokenizer.end_of_text], dtype).tobytes()
     n_tokens = n_bytes = n_characters = n_documents = 0
+    parts: list[int] = []
     with open(path, "wb") as file:
-        pieces, copies = itertools.tee(source.pieces(split))  # few are held: only those that are being encoded
-        arrays = encode_iterable(tokenizer, (piece.text for piece in copies))
-        for (text, ends_document), ids in zip(pieces, arrays, strict=True):
-            if len(ids) and int(ids.max()) >= tokenizer.vocab_size:
-                raise ValueError(f"the tokenizer gave id {ids.max()}, but its vocabulary has {tokenizer.vocab_size}.")
-            file.write(ids.astype(dtype).tobytes())
-            if ends_document:
-                file.write(end_of_text)
-            text_bytes = len(text) if text.isascii() else len(text.encode("utf-8"))
-            n_tokens += len(ids) + ends_document
-            n_bytes += text_bytes
-            n_characters += len(text)
-            n_documents += ends_document
-            bar.update(text_bytes)
-    return {"tokens": n_tokens, "bytes": n_bytes, "characters": n_characters, "documents": n_documents}
+        for stream in source.streams(split):
+            n_before = n_tokens
+            pieces, copies = itertools.tee(stream)  # few are held: only those that are being encoded
+            arrays = encode_iterable(tokenizer, (piece.text for piece in copies))
+            for (text, ends_document), ids in zip(pieces, arrays, strict=True):
+                if len(ids) and int(ids.max()) >= tokenizer.vocab_size:
+                    raise ValueError(
+                        f"the tokenizer gave id {ids.max()}, but its vocabulary has {tokenizer.vocab_size}."
+                    )
+                file.write(ids.astype(dtype).tobytes())
+                if ends_document:
+                    file.write(end_of_text)
+                text_bytes = len(text) if text.isascii() else len(text.encode("utf-8"))
+                n_tokens += len(ids) + ends_document
+                n_bytes += text_bytes
+                n_characters += len(text)
+                n_documents += ends_document
+                bar.update(text_bytes)
+            parts.append(n_tokens - n_before)
+    return {"tokens": n_tokens, "bytes": n_bytes, "characters": n_characters, "documents": n_documents, "parts": parts}
 
 
 def _open(folder: Path, report: bool = False) -> TokenData | None:
@@ -159,5 +167,9 @@ def _open(folder: Path, report: bool = False) -> TokenData | None:
         counts, path = record["splits"][split], folder / f"{split}.bin"
         # An empty file cannot be mapped.
         tokens = np.memmap(path, dtype, mode="r") if counts["tokens"] else np.empty(0, dtype)
-        splits[split] = TokenSplit(tokens, counts["bytes"], counts["characters"], counts["documents"])
+        splits[split] = TokenSplit(
+            tokens,
+            *(counts[name] for name in ("bytes", "characters", "documents")),
+            tuple(counts.get("parts", [counts["tokens"]])),
+        )
     return TokenData(splits["train"], splits["val"], folder)

@@ -12,12 +12,13 @@ import math
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from llmasos.console import command
 from llmasos.datasets import DocumentRows, Examples, TextSource, TokenData, Windows, build_tokens, open_text
+from llmasos.datasets.mixture import MixedText, Mixture
 from llmasos.datasets.source import SPLITS
 from llmasos.errors import UserError
 from llmasos.evaluation.perplexity import evaluate_documents, evaluate_text
@@ -34,6 +35,7 @@ class PlainTextTask(Task):
     """A task whose data is text without labels."""
 
     data: TextSource
+    can_mix: ClassVar[bool] = False  # whether several texts may be mixed by weights
 
     @classmethod
     def open_data(cls, recipe: Recipe, eval_only: bool = False) -> TextSource:
@@ -41,7 +43,10 @@ class PlainTextTask(Task):
         columns = columns_of(recipe.data.columns) or {"text": "text"}
         if list(columns) != ["text"]:
             raise UserError(f"columns is {recipe.data.columns!r}, and this task reads text alone; write text=NAME.")
-        return open_text(recipe.data.source, columns["text"], recipe.data.val_data)
+        data = open_text(recipe.data.source, columns["text"], recipe.data.val_data)
+        if isinstance(data, MixedText) and not cls.can_mix:
+            raise UserError(f"the task {recipe.task} takes no mixture of texts; give one text, or a folder.")
+        return data
 
     @classmethod
     def texts(cls, data: TextSource) -> Iterable[str]:
@@ -60,6 +65,7 @@ class LanguageModeling(PlainTextTask):
     """Continue a text."""
 
     unit = "tokens"
+    can_mix = True
 
     @classmethod
     def make_objective(cls, recipe: Recipe, tokenizer: Tokenizer, config: ModelConfig) -> CausalLM:
@@ -102,16 +108,26 @@ class LanguageModeling(PlainTextTask):
         return DocumentRows(tokens, tokenizer.end_of_text, begin, self.config.context_length)
 
     @cached_property
-    def train(self) -> Windows | Examples:
+    def train(self) -> Windows | Examples | Mixture:
+        if not isinstance(self.data, MixedText):
+            return self.rows_of(self.tokens.train.tokens)
+        bounds = np.cumsum(self.tokens.train.parts)[:-1]
+        parts = [self.rows_of(tokens) for tokens in np.split(self.tokens.train.tokens, bounds)]
+        return Mixture(parts, self.data.weights, self.recipe.training.batch_size)
+
+    def rows_of(self, tokens: np.ndarray) -> Windows | Examples:
+        """The training rows of a text."""
         if not self.by_document:
-            return Windows(self.tokens.train.tokens, self.window_length)
-        rows = self.document_rows(self.tokens.train.tokens)
-        return Examples(rows, rows.lengths, self.recipe.training.batch_size)
+            return Windows(tokens, self.window_length)
+        rows = self.document_rows(tokens)
+        is_mixed = isinstance(self.data, MixedText)  # rows of similar length are put together in a single text only
+        return Examples(rows, None if is_mixed else rows.lengths, self.recipe.training.batch_size)
 
     @property
     def window_length(self) -> int:
         """Tokens of a training window: the context, or less where a pretrained model meets a shorter text."""
-        return self.fitting_length(self.config.context_length, len(self.tokens.train.tokens))
+        train = self.tokens.train
+        return self.fitting_length(self.config.context_length, min(train.parts, default=len(train.tokens)))
 
     @cached_property
     def val(self) -> Sequence[np.ndarray]:
@@ -152,6 +168,9 @@ class LanguageModeling(PlainTextTask):
             f"tokens   {self.tokenizer.kind}, vocabulary of {self.tokenizer.vocab_size:,}: {len(train.tokens):,} to "
             f"train on, {len(val.tokens):,} held out, {val.n_bytes / len(val.tokens):.2f} bytes each"
         ]
+        if isinstance(self.data, MixedText) and isinstance(self.train, Mixture):
+            n_rows = self.recipe.training.max_steps * self.recipe.training.batch_size
+            lines.append(f"mixture  {self.train.describe([part.name for part in self.data.parts], n_rows)}")
         if self.recipe.data.rows == "documents":
             lines.append(f"rows     {self.describe_rows()}")
         if self.window_length < self.config.context_length:

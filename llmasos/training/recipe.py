@@ -44,8 +44,10 @@ class DataSettings(Settings):
     source: str = setting(
         "storyworld",
         "a dataset's name, a .txt, .md, .jsonl or .json file or a folder of them; for labeled examples, questions, "
-        "pairs and chats a .csv, .tsv, .jsonl or .json file; for pairs also two text files with a comma between them",
+        "pairs and chats a .csv, .tsv, .jsonl or .json file; for pairs also two text files with a comma between them; "
+        "to mix texts, each with its weight: --data a.txt=0.7 --data b.txt=0.3",
         flag="data",
+        repeatable=True,
     )
     val_data: str | None = setting(None, "a file to validate on (default: a part of --data is held out)")
     columns: str | None = setting(
