@@ -332,8 +332,27 @@ def convert_tensors(
             f"{folder} does not hold {missing[0]}, which the model of its config.json has ({len(missing)} tensors are "
             f"missing): {cause}"
         )
+    if config.is_pretraining and not is_backbone:
+        check_copies({name: published[name] for name in unused}, tensors, format, folder)
     check_unused(unused, config, format, prefix, folder, say)
     return tensors
+
+
+def check_copies(unused: Mapping[str, Tensor], tensors: Mapping[str, Tensor], format: HFFormat, folder: str) -> None:
+    """Raise UserError if a file's unused tensor that should be one of ours once more has other values."""
+    for suffix, ours in format.copies.items():
+        for name, copy in unused.items():
+            if name.endswith(suffix) and ours in tensors and not is_same(copy, tensors[ours]):
+                raise UserError(
+                    f"{folder} holds {name} with other values than {ours}, and its config.json says that both are one "
+                    "(tie_word_embeddings): transformers 4 uses the one and transformers 5 the other. Save it again "
+                    "from the version it was trained with."
+                )
+
+
+def is_same(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors of a file have the same values; those that share their memory are not read."""
+    return (a.shape == b.shape and a.data_ptr() == b.data_ptr()) or torch.equal(a, b.to(a.dtype))
 
 
 def unwrapped(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
@@ -345,7 +364,7 @@ def unwrapped(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
 
 def check_unused(unused: list[str], config: ModelConfig, format: HFFormat, prefix: str, folder: str, say: Say) -> None:
     """Report the file's unused tensors. In the backbone they would change the outputs, so there they are an error."""
-    harmless = format.ignored + (("lm_head.weight",) if config.tie_embeddings else ())
+    harmless = format.ignored + (tuple(format.copies) if config.tie_embeddings else ())
     unused = [name for name in unused if not name.endswith(harmless)]
     in_backbone = [name for name in unused if name.startswith(prefix)]
     superfluous = format.optional + (() if config.is_pretraining else format.only_pretraining)

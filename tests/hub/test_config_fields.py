@@ -47,7 +47,8 @@ DROPOUT = [0.0, 0.1, 0.4]
 EVERYWHERE = {
     "initializer_range": [0.02, 0.5], "use_cache": [True, False], "bos_token_id": [1, None], "eos_token_id": [0, 5],
     "pad_token_id": [0, 2], "output_attentions": [False], "output_hidden_states": [False, True], "return_dict": [True],
-    "chunk_size_feed_forward": [0, 1], "is_encoder_decoder": [False], "problem_type": [None], "num_labels": [2, 3],
+    "chunk_size_feed_forward": [0, 1], "is_encoder_decoder": [False], "num_labels": [2, 3, 1],
+    "problem_type": [None, "regression"],
     "tokenizer_class": ["AnyTokenizer"], "prefix": ["x"], "cross_attention_hidden_size": [None], "torch_dtype": [None],
 }  # fmt: skip
 NOT_FIELDS = {  # attributes of a config object that come from others, or from the machine
@@ -151,7 +152,7 @@ GEMMA3_FIELDS = {
     "num_attention_heads": [4, 2], "num_key_value_heads": [2, 1], "head_dim": [12, 8], "rms_norm_eps": [1e-6, 1e-2],
     "hidden_activation": ACTIVATIONS, "max_position_embeddings": [64, 12], "rope_theta": [700.0, 1e6],
     "attention_bias": [False, True], "attention_dropout": DROPOUT, "query_pre_attn_scalar": [10, 256, 7.5],
-    "sliding_window": [4, 2, 512], "final_logit_softcapping": [None, 5.0], "attn_logit_softcapping": [None, 5.0],
+    "sliding_window": [4, 2, 512, None], "final_logit_softcapping": [None, 5.0], "attn_logit_softcapping": [None, 5.0],
     "layer_types": [None, GEMMA3["layer_types"], ["full_attention"] * 3, ["sliding_attention"] * 3],
     "rope_scaling": LLAMA_FIELDS["rope_scaling"], "rope_local_base_freq": [50.0, 10_000.0],
     "use_bidirectional_attention": [False, True], "tie_word_embeddings": [True, False],
@@ -191,6 +192,7 @@ FAMILIES = {
     "DistilBertModel": (DISTILBERT, DISTILBERT_FIELDS),
     "DistilBertForSequenceClassification": (DISTILBERT, DISTILBERT_FIELDS),
     "DistilBertForQuestionAnswering": (DISTILBERT, DISTILBERT_FIELDS),
+    "DistilBertForTokenClassification": (DISTILBERT, DISTILBERT_FIELDS),
     "GPTNeoXForCausalLM": (GPT_NEOX, GPT_NEOX_FIELDS),
     "T5ForConditionalGeneration": (T5, T5_FIELDS),
     "T5EncoderModel": (T5, T5_FIELDS),
@@ -199,12 +201,24 @@ FAMILIES = {
     "MPNetModel": (MPNET, MPNET_FIELDS),
     "MPNetForSequenceClassification": (MPNET, MPNET_FIELDS),
     "MPNetForQuestionAnswering": (MPNET, MPNET_FIELDS),
+    "MPNetForTokenClassification": (MPNET, MPNET_FIELDS),
     "RobertaModel": (ROBERTA, ROBERTA_FIELDS),
     "RobertaForMaskedLM": (ROBERTA, ROBERTA_FIELDS),
     "RobertaForSequenceClassification": (ROBERTA, ROBERTA_FIELDS),
     "RobertaForTokenClassification": (ROBERTA, ROBERTA_FIELDS),
     "RobertaForQuestionAnswering": (ROBERTA, ROBERTA_FIELDS),
 }
+ONE_LABEL = " with one label"  # a regression or a cross-encoder
+FAMILIES |= {
+    name + ONE_LABEL: (base | {"num_labels": 1}, fields)
+    for name, (base, fields) in FAMILIES.items()
+    if name.endswith("ForSequenceClassification")
+}
+
+
+def class_of(name):
+    """The class of transformers that a row of the table is about."""
+    return getattr(transformers, name.removesuffix(ONE_LABEL))
 
 
 @pytest.mark.parametrize("name", ["GPT2LMHeadModel", "GPTNeoForCausalLM"])
@@ -218,7 +232,7 @@ def test_a_config_without_a_dropout_has_that_of_transformers(name):
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_field_that_transformers_reads_is_decided(name):
-    kind = getattr(transformers, name)
+    kind = class_of(name)
     module = importlib.import_module(kind.__module__)
     read = set(re.findall(r"config\.(\w+)", inspect.getsource(module)))
     read |= set(inspect.signature(kind.config_class.__init__).parameters) - {"self", "kwargs"}
@@ -230,7 +244,7 @@ def outcome(name, changes, folder):
     base, _ = FAMILIES[name]
     torch.manual_seed(0)
     try:
-        kind = getattr(transformers, name)
+        kind = class_of(name)
         theirs = kind(kind.config_class(**base | changes, attn_implementation="eager")).eval()  # that reads every field
         randomize(theirs)
         expected = outputs(theirs, IDS, RAGGED)

@@ -195,6 +195,33 @@ def test_the_prefixes_of_a_wrapped_model_are_taken_off(name, prefix, tmp_path):
     torch.testing.assert_close(our_outputs(ours, IDS, REAL), outputs(theirs, IDS, REAL), **CLOSE)
 
 
+@pytest.mark.parametrize("name, copy, original", [
+    ("gpt2", "lm_head.weight", "transformer.wte.weight"),
+    ("bert pretraining", "cls.predictions.decoder.weight", "bert.embeddings.word_embeddings.weight"),
+    ("bert pretraining", "cls.predictions.decoder.bias", "cls.predictions.bias"),
+    ("mpnet masked lm", "lm_head.decoder.weight", "mpnet.embeddings.word_embeddings.weight"),
+    ("mpnet masked lm", "lm_head.decoder.bias", "lm_head.bias"),
+    ("distilbert masked lm", "vocab_projector.weight", "distilbert.embeddings.word_embeddings.weight"),
+    ("t5", "decoder.embed_tokens.weight", "shared.weight"),
+    ("marian", "lm_head.weight", "model.shared.weight"),
+])  # fmt: skip
+def test_a_tied_tensor_that_is_stored_twice_must_have_the_same_values(name, copy, original, tmp_path):
+    """Where they differ, transformers 4 takes one of the two, and transformers 5 the other."""
+    from llmasos.storage import load_tensors, save_tensors
+
+    theirs = published(name)
+    theirs.save_pretrained(tmp_path)
+    tensors = {key: tensor.clone() for key, tensor in load_tensors(tmp_path / "model.safetensors").items()}
+    tensors[copy] = tensors[original].clone()
+    save_tensors(tmp_path / "model.safetensors", tensors)
+    ours = read_model(tmp_path, say=silent)
+    torch.testing.assert_close(our_outputs(ours, IDS, REAL), outputs(theirs, IDS, REAL), **CLOSE)
+    tensors[copy].view(-1)[-1] += 1e-3
+    save_tensors(tmp_path / "model.safetensors", tensors)
+    with pytest.raises(UserError, match=rf"holds {copy} with other values.*tie_word_embeddings"):
+        read_model(tmp_path)
+
+
 @pytest.mark.parametrize("rename, dtype, words", [
     ({"c_attn.weight": "c_attn.qweight"}, None, r"holds transformer\.h\.0\.attn\.c_attn\.qweight instead \(2 tensors"),
     ({"transformer.": "decoder."}, None, r"holds decoder\.h\.0.* instead .*those of another model"),
@@ -300,6 +327,7 @@ def spoil(folder, **fields):
     ("t5", {"decoder_start_token_id": 5}, "decoder_start_token_id = 5"),
     ("gemma3", {"final_logit_softcapping": 30.0}, "final_logit_softcapping = 30.0"),
     ("gemma3", {"attn_logit_softcapping": 50.0}, "attn_logit_softcapping = 50.0"),
+    ("gemma3", {"sliding_window": None}, "sliding_window = null"),
     ("gemma3", {"query_pre_attn_scalar": 0}, "query_pre_attn_scalar is 0"),
     ("gemma3", {"num_hidden_layers": 10**18, "layer_types": None}, "n_layers is 1000000000000000000"),
     ("gemma3", {"use_bidirectional_attention": True}, "use_bidirectional_attention = True"),

@@ -1,7 +1,7 @@
 """BERT (Devlin et al. 2019), MiniLM and all other encoders with the `model_type` "bert", with six types of head."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from llmasos.hub.formats.hf_format import (
     FROM_PUBLISHED_ACTIVATION,
@@ -20,8 +20,30 @@ from llmasos.models import ModelConfig
 OLD_NAMES = {".gamma": ".weight", ".beta": ".bias"}  # LayerNorms in the files of the first BERTs
 
 
+class HeadNames(NamedTuple):
+    """How the layers of the heads are called in the files of a BERT or one of its relatives.
+
+    Attributes:
+        dense, norm, bias: of the masked-LM head: its first layer, its norm, and the bias of its output layer.
+        pooler: the layer before the last one of a classifier, where it is a part of that head.
+        classifier: the last layer of a classifier.
+    """
+
+    dense: str = "cls.predictions.transform.dense"
+    norm: str = "cls.predictions.transform.LayerNorm"
+    bias: str = "cls.predictions.bias"
+    pooler: str | None = None
+    classifier: str = "classifier"
+
+
+LM_HEAD = HeadNames("lm_head.dense", "lm_head.layer_norm", "lm_head.bias", "classifier.dense", "classifier.out_proj")
+DECODER_COPIES = {"decoder.weight": "token_embedding.weight", "decoder.bias": "masked_lm_head.decoder.bias"}
+
+
 class BertFormat(HFFormat):
     """`BERT` with post-norm and biases."""
+
+    head_names = HeadNames()
 
     model_types = ("bert",)
     architectures = {
@@ -33,7 +55,8 @@ class BertFormat(HFFormat):
         "BertForTokenClassification": "token_classifier",
     }
     prefix = "bert."
-    ignored = (".position_ids", "predictions.decoder.weight", "predictions.decoder.bias")
+    ignored = (".position_ids",)
+    copies = DECODER_COPIES
     optional = ("pooler.", "backbone.pooler.", "next_sentence_head.")
 
     def read_config(self, published: HFConfig) -> dict[str, Any]:
@@ -78,9 +101,6 @@ class BertFormat(HFFormat):
         }
         return fields | label_fields(c)
 
-    def architecture(self, config: ModelConfig) -> str | None:
-        return "BertForSequenceClassification" if config.head == "reward" else super().architecture(config)
-
     def backbone(self, config: ModelConfig) -> Iterator[TensorMapping]:
         for published, ours in (("word", "token"), ("position", "position"), ("token_type", "segment")):
             yield tensor(f"embeddings.{published}_embeddings.weight", f"{ours}_embedding.weight")
@@ -97,16 +117,23 @@ class BertFormat(HFFormat):
                 ("output.LayerNorm", "feed_forward_residual.norm"),
             ):
                 yield from linear(f"encoder.layer.{i}.{published}", f"blocks.{i}.{ours}")
-        if config.has_pooler:
+        is_in_head = self.head_names.pooler is not None and config.head in ("classifier", "reward")
+        if config.has_pooler and not is_in_head:
             yield from linear("pooler.dense", "pooler")
 
     def head(self, config: ModelConfig) -> Iterator[TensorMapping]:
+        names = self.head_names
         if config.is_pretraining:
-            yield from linear("cls.predictions.transform.dense", "masked_lm_head.dense")
-            yield from linear("cls.predictions.transform.LayerNorm", "masked_lm_head.norm")
-            yield tensor("cls.predictions.bias", "masked_lm_head.decoder.bias")
-            yield from linear("cls.seq_relationship", "next_sentence_head")
-        elif config.head in ("classifier", "reward", "token_classifier"):
+            yield from linear(names.dense, "masked_lm_head.dense")
+            yield from linear(names.norm, "masked_lm_head.norm")
+            yield tensor(names.bias, "masked_lm_head.decoder.bias")
+            if config.next_sentence:
+                yield from linear("cls.seq_relationship", "next_sentence_head")
+        elif config.head in ("classifier", "reward"):
+            if names.pooler is not None:
+                yield from linear(names.pooler, "backbone.pooler")
+            yield from linear(names.classifier, "head")
+        elif config.head == "token_classifier":
             yield from linear("classifier", "head")
         elif config.head == "question_answering":
             yield from linear("qa_outputs", "head")

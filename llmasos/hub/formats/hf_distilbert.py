@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
+from llmasos.hub.formats.hf_bert import BertFormat, HeadNames
 from llmasos.hub.formats.hf_format import (
     FROM_PUBLISHED_ACTIVATION,
     TO_PUBLISHED_ACTIVATION,
     HFConfig,
-    HFFormat,
     TensorMapping,
     has_ordinary_heads,
     is_ordinary,
@@ -20,7 +20,7 @@ from llmasos.models import ModelConfig
 EPS = 1e-12  # of every norm
 
 
-class DistilBertFormat(HFFormat):
+class DistilBertFormat(BertFormat):
     """`BERT` with post-norm and biases, without segments."""
 
     model_types = ("distilbert",)
@@ -32,7 +32,8 @@ class DistilBertFormat(HFFormat):
         "DistilBertForTokenClassification": "token_classifier",
     }
     prefix = "distilbert."
-    ignored = (".position_ids", "vocab_projector.weight")  # the second, where it is the token embedding once more
+    copies = {"vocab_projector.weight": "token_embedding.weight"}
+    head_names = HeadNames("vocab_transform", "vocab_layer_norm", "vocab_projector.bias", "pre_classifier")
     optional = ("pooler.", "backbone.pooler.")
 
     def read_config(self, published: HFConfig) -> dict[str, Any]:
@@ -80,9 +81,6 @@ class DistilBertFormat(HFFormat):
         }
         return fields | label_fields(c)
 
-    def architecture(self, config: ModelConfig) -> str | None:
-        return super().architecture(config) or {"reward": "DistilBertForSequenceClassification"}.get(config.head)
-
     def backbone(self, config: ModelConfig) -> Iterator[TensorMapping]:
         yield tensor("embeddings.word_embeddings.weight", "token_embedding.weight")
         yield tensor("embeddings.position_embeddings.weight", "position_embedding.weight")
@@ -101,16 +99,6 @@ class DistilBertFormat(HFFormat):
                 yield from linear(f"transformer.layer.{i}.{published}", f"blocks.{i}.{ours}")
 
     def head(self, config: ModelConfig) -> Iterator[TensorMapping]:
-        if config.is_pretraining:
-            yield from linear("vocab_transform", "masked_lm_head.dense")
-            yield from linear("vocab_layer_norm", "masked_lm_head.norm")
-            yield tensor("vocab_projector.bias", "masked_lm_head.decoder.bias")
-            if not config.tie_embeddings:
-                yield tensor("vocab_projector.weight", "masked_lm_head.decoder.weight")
-        elif config.head in ("classifier", "reward"):
-            yield from linear("pre_classifier", "backbone.pooler")
-            yield from linear("classifier", "head")
-        elif config.head == "token_classifier":
-            yield from linear("classifier", "head")
-        elif config.head == "question_answering":
-            yield from linear("qa_outputs", "head")
+        yield from super().head(config)
+        if config.is_pretraining and not config.tie_embeddings:
+            yield tensor("vocab_projector.weight", "masked_lm_head.decoder.weight")

@@ -102,6 +102,8 @@ def label_fields(config: ModelConfig) -> dict[str, Any]:
     }
 
 
+SHARED = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")  # other names of an encoder–decoder's embedding
+
 # The fields that a format's `write_config` decides one by one. Every other is an option that few models have.
 ORDINARY = frozenset(
     "family vocab_size context_length n_layers n_decoder_layers n_heads n_kv_heads head_size d_model d_ff "
@@ -131,6 +133,7 @@ class HFFormat(ABC):
         architectures: published class names → our `head`; the first name for a head is the one that is written.
         prefix: of the names of the backbone's tensors, except in files that hold a backbone alone.
         ignored: suffixes of tensors that hold nothing trained (position tables, masks).
+        copies: suffixes of tensors that are another one once more → our name of that one.
         optional: prefixes of *our* names that a published file may omit; they are then initialized at random.
         only_pretraining: prefixes of *published* names in the backbone that other heads do not need.
     """
@@ -139,6 +142,7 @@ class HFFormat(ABC):
     architectures: dict[str, str]
     prefix: str
     ignored: tuple[str, ...] = ()
+    copies: dict[str, str] = {"lm_head.weight": "token_embedding.weight"}
     optional: tuple[str, ...] = ()
     only_pretraining: tuple[str, ...] = ()
 
@@ -163,8 +167,9 @@ class HFFormat(ABC):
         return name
 
     def architecture(self, config: ModelConfig) -> str | None:
-        """Return the published class name for this head, if there is one."""
-        return next((name for name, head in self.architectures.items() if head == config.head), None)
+        """Return the published class name for this head, if there is one: a reward is a classifier with one label."""
+        wanted = "classifier" if config.head == "reward" else config.head
+        return next((name for name, head in self.architectures.items() if head == wanted), None)
 
     def mappings(self, config: ModelConfig, prefix: str | None = None) -> list[TensorMapping]:
         """Return the whole table.

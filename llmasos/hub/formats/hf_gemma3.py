@@ -7,7 +7,7 @@ is stored without the one that is added to it. Models that also read images are 
 from collections.abc import Iterator
 from typing import Any
 
-from llmasos.errors import check_number
+from llmasos.errors import UserError, check_number
 from llmasos.hub.formats.hf_format import HFConfig, HFFormat, TensorMapping, is_ordinary, tensor
 from llmasos.hub.formats.hf_llama import rope_scaling, write_rope_scaling
 from llmasos.models import ModelConfig
@@ -22,6 +22,7 @@ GATES = {
 }
 PUBLISHED = {"geglu_tanh": "gelu_pytorch_tanh", "geglu": "gelu", "swiglu": "silu", "reglu": "relu"}
 FULL, SLIDING = LAYER_TYPES
+WINDOW = 4096  # where the config does not name one
 OPTIONS = ("qk_norm", "sliding_window", "layer_types", "local_rope_theta", "attention_scale", "scale_embeddings",
            "rope_scaling")  # fmt: skip
 
@@ -39,6 +40,11 @@ class Gemma3Format(HFFormat):
         published.require("attn_logit_softcapping", None)
         published.require("final_logit_softcapping", None)
         published.require("use_bidirectional_attention", False)
+        if published.values.get("sliding_window", WINDOW) is None:
+            raise UserError(
+                f"{published.file} has sliding_window = null, which Gemma 3 cannot be computed with, in transformers "
+                f"neither: write a number of tokens ({WINDOW} if you know of no other)."
+            )
         context = published.get("max_position_embeddings", 131_072)
         n_layers = published.required("num_hidden_layers")
         pattern = published.get("sliding_window_pattern", published.get("_sliding_window_pattern", 6))
@@ -63,7 +69,7 @@ class Gemma3Format(HFFormat):
             "rope_theta": full.get("rope_theta", published.get("rope_theta", 1_000_000.0)),
             "rope_scaling": rope_scaling(published.get("rope_scaling", {}) or full.values, context, published.file),
             "local_rope_theta": local.get("rope_theta", published.get("rope_local_base_freq", 10_000.0)),
-            "sliding_window": published.get("sliding_window", 4096),
+            "sliding_window": published.get("sliding_window", WINDOW),
             "layer_types": tuple(layers),
             "qk_norm": True,
             "attention_scale": scalar**-0.5,

@@ -5,6 +5,7 @@ from typing import Any
 
 from llmasos.hub.formats.hf_format import (
     FROM_PUBLISHED_ACTIVATION,
+    SHARED,
     TO_PUBLISHED_ACTIVATION,
     HFConfig,
     HFFormat,
@@ -23,10 +24,8 @@ class MarianFormat(HFFormat):
     model_types = ("marian",)
     architectures = {"MarianMTModel": "lm"}
     prefix = "model."
-    ignored = (  # position tables, and the shared embedding under its other names
-        ".embed_positions.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight",
-    )  # fmt: skip
-
+    ignored = (".embed_positions.weight", *SHARED)
+    copies = HFFormat.copies | dict.fromkeys(SHARED, "token_embedding.weight")
     only_pretraining = ("decoder.",)
 
     def read_config(self, published: HFConfig) -> dict[str, Any]:

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
+from llmasos.hub.formats.hf_bert import LM_HEAD, BertFormat
 from llmasos.hub.formats.hf_format import (
     HFConfig,
-    HFFormat,
     TensorMapping,
     has_ordinary_heads,
     is_ordinary,
@@ -19,7 +19,7 @@ OFFSET = 2  # rows of the position table before that of the first position: up t
 BUCKETS, DISTANCE = 32, 128  # of the relative positions
 
 
-class MPNetFormat(HFFormat):
+class MPNetFormat(BertFormat):
     """`BERT` with post-norm and biases, and with relative positions besides the learned ones."""
 
     model_types = ("mpnet",)
@@ -31,7 +31,7 @@ class MPNetFormat(HFFormat):
         "MPNetForTokenClassification": "token_classifier",
     }
     prefix = "mpnet."
-    ignored = (".position_ids", "lm_head.decoder.weight", "lm_head.decoder.bias")
+    head_names = LM_HEAD
     optional = ("pooler.", "backbone.pooler.")
 
     def read_config(self, published: HFConfig) -> dict[str, Any]:
@@ -82,9 +82,6 @@ class MPNetFormat(HFFormat):
         }
         return fields | label_fields(c)
 
-    def architecture(self, config: ModelConfig) -> str | None:
-        return super().architecture(config) or {"reward": "MPNetForSequenceClassification"}.get(config.head)
-
     def backbone(self, config: ModelConfig) -> Iterator[TensorMapping]:
         yield tensor("embeddings.word_embeddings.weight", "token_embedding.weight")
         yield tensor("embeddings.position_embeddings.weight", "position_embedding.weight", skipped_rows=OFFSET)
@@ -104,16 +101,3 @@ class MPNetFormat(HFFormat):
                 yield from linear(f"encoder.layer.{i}.{published}", f"blocks.{i}.{ours}")
         if config.head == "features":
             yield from linear("pooler.dense", "pooler")
-
-    def head(self, config: ModelConfig) -> Iterator[TensorMapping]:
-        if config.is_pretraining:
-            yield from linear("lm_head.dense", "masked_lm_head.dense")
-            yield from linear("lm_head.layer_norm", "masked_lm_head.norm")
-            yield tensor("lm_head.bias", "masked_lm_head.decoder.bias")
-        elif config.head in ("classifier", "reward"):  # its head has a layer more, which is BERT's pooler
-            yield from linear("classifier.dense", "backbone.pooler")
-            yield from linear("classifier.out_proj", "head")
-        elif config.head == "token_classifier":
-            yield from linear("classifier", "head")
-        elif config.head == "question_answering":
-            yield from linear("qa_outputs", "head")

@@ -7,8 +7,8 @@ trained without next sentences, so that head is missing.
 from collections.abc import Iterator
 from typing import Any
 
-from llmasos.hub.formats.hf_bert import BertFormat
-from llmasos.hub.formats.hf_format import HFConfig, TensorMapping, linear, tensor
+from llmasos.hub.formats.hf_bert import LM_HEAD, BertFormat
+from llmasos.hub.formats.hf_format import HFConfig, TensorMapping, tensor
 from llmasos.models import ModelConfig
 
 OFFSET = 2  # rows of the position table before that of the first position: up to that of the padding, whose id is 1
@@ -26,7 +26,7 @@ class RobertaFormat(BertFormat):
         "RobertaForTokenClassification": "token_classifier",
     }
     prefix = "roberta."
-    ignored = (".position_ids", "lm_head.decoder.weight", "lm_head.decoder.bias")
+    head_names = LM_HEAD
 
     def read_config(self, published: HFConfig) -> dict[str, Any]:
         published.require("pad_token_id", OFFSET - 1, default=1)
@@ -45,18 +45,5 @@ class RobertaFormat(BertFormat):
         for mapping in super().backbone(config):
             if mapping.published == "embeddings.position_embeddings.weight":
                 yield tensor(mapping.published, *mapping.ours, skipped_rows=OFFSET)
-            elif not (mapping.published.startswith("pooler.") and config.head in ("classifier", "reward")):
+            else:
                 yield mapping
-
-    def head(self, config: ModelConfig) -> Iterator[TensorMapping]:
-        if config.is_pretraining:
-            yield from linear("lm_head.dense", "masked_lm_head.dense")
-            yield from linear("lm_head.layer_norm", "masked_lm_head.norm")
-            yield tensor("lm_head.bias", "masked_lm_head.decoder.bias")
-        elif config.head in ("classifier", "reward"):  # its head has a layer more, which is BERT's pooler
-            yield from linear("classifier.dense", "backbone.pooler")
-            yield from linear("classifier.out_proj", "head")
-        elif config.head == "token_classifier":
-            yield from linear("classifier", "head")
-        elif config.head == "question_answering":
-            yield from linear("qa_outputs", "head")

@@ -11,6 +11,7 @@ from typing import Any
 from llmasos.errors import UserError
 from llmasos.hub.formats.hf_format import (
     FROM_PUBLISHED_ACTIVATION,
+    SHARED,
     HFConfig,
     HFFormat,
     TensorMapping,
@@ -30,9 +31,8 @@ class T5Format(HFFormat):
     model_types = ("t5",)
     architectures = {"T5ForConditionalGeneration": "lm", "T5EncoderModel": "features"}
     prefix = ""
-    ignored = (  # the shared embedding under its other names, and a table of the first T5s that nothing reads
-        "encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "EncDecAttention.relative_attention_bias.weight",
-    )  # fmt: skip
+    ignored = (*SHARED, "EncDecAttention.relative_attention_bias.weight")  # a table of the first T5s: nothing reads it
+    copies = HFFormat.copies | dict.fromkeys(SHARED, "token_embedding.weight")
     only_pretraining = ("decoder.", "lm_head.")
 
     def read_config(self, published: HFConfig) -> dict[str, Any]:
