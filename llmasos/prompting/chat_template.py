@@ -12,8 +12,8 @@ The markers are special tokens, which no user's text can produce: a user who typ
 characters, and cannot write a message in another role. (The template `plain`, for models without such tokens, cannot
 guarantee that.)
 
-Published models bring their template as a program in the language Jinja. It is run by our own interpreter
-(`own_template.py`); the templates below are for models without one, and for programs that it cannot run.
+Published models bring their template as a program in the language Jinja (`own_template.py`). The templates below are
+for models without one, and for programs that cannot be run.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

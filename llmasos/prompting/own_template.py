@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmasos.errors import UserError, shown
 from llmasos.generation import SamplingOptions
@@ -30,8 +30,10 @@ from llmasos.prompting.chat_template import (
     Message,
     validated,
 )
-from llmasos.prompting.jinja import Refusal, Template, TemplateError, UnsupportedTemplate
 from llmasos.tokenizers.tokenizer import CLS, END_OF_TEXT, Tokenizer
+
+if TYPE_CHECKING:  # jinja2 is imported when there is a program to run
+    from llmasos.prompting.jinja import Template
 
 OWN = "own"  # the name of a model's own template
 FIRST_MARK = 0xF0000  # a private character of Unicode
@@ -63,7 +65,7 @@ class OwnTemplate(ChatTemplate):
         stops: texts that end an answer, if no special token does.
     """
 
-    program: Template = field(default=None, compare=False)  # type: ignore[assignment]
+    program: "Template" = field(default=None, compare=False)  # type: ignore[assignment]
     variables: Mapping[str, Any] = field(default_factory=dict)
     stops: tuple[str, ...] = ()
 
@@ -80,6 +82,8 @@ class OwnTemplate(ChatTemplate):
         Raises:
             UserError: the program refuses the conversation, or cannot be run for it.
         """
+        from llmasos.prompting.jinja import Refusal, TemplateError
+
         mark = unused_character([message.content for message in messages])
         hidden = [message._replace(content=marked(message.content, special, mark)) for message in messages]
         variables = {
@@ -96,7 +100,7 @@ class OwnTemplate(ChatTemplate):
                 f"the model's own chat template refuses this conversation: {str(error.args[0]).rstrip('.')}. Change "
                 "the messages."
             ) from error
-        except (TemplateError, UnsupportedTemplate) as error:
+        except TemplateError as error:
             raise UserError(f"the model's own chat template cannot be run for this conversation ({error}).") from error
         places = [match.start() for match in re.finditer(mark, text)]
         clean = text.replace(mark, "")
@@ -212,9 +216,10 @@ def open_program(source: str, variables: tuple[tuple[str, str], ...], special: t
     """A program as a template, which has been run once.
 
     Raises:
-        UnsupportedTemplate, TemplateError: it cannot be read, or not be run for a question and its answer.
-        UserError: it does not write what was said.
+        UserError: it cannot be read, or not be run for a question and its answer, or does not write what was said.
     """
+    from llmasos.prompting.jinja import Template
+
     template = OwnTemplate(OWN, "", "", "", program=Template(source), variables=dict(variables))
     conversation = [Message("user", QUESTION), Message(ASSISTANT, ANSWER)]
     prompt = template.write(conversation[:1]).text
@@ -241,7 +246,7 @@ def own_template(tokenizer: Tokenizer) -> tuple[OwnTemplate | None, str]:
     try:
         variables = tuple(sorted(variables_of(tokenizer).items()))
         template = open_program(source, variables, tuple(special_names(tokenizer)))
-    except (UserError, UnsupportedTemplate, TemplateError) as error:
+    except UserError as error:
         return None, str(error).rstrip(".")
     end = template.end or tokenizer.token_text(tokenizer.end_of_text)
     return replace(template, end=end), ""

@@ -39,7 +39,7 @@ for program, *words in json.loads(sys.argv[1]):
             status = run(llmasos if program == "llmasos" else lessons, words)
         except SystemExit as end:
             status = end.code
-    heavy = [name for name in ("torch", "numpy", "tiktoken", "regex") if name in sys.modules]
+    heavy = [name for name in ("torch", "numpy", "tiktoken", "regex", "jinja2") if name in sys.modules]
     answers.append([status, out.getvalue(), heavy])
 print(json.dumps(answers))
 """

@@ -1,11 +1,11 @@
 # ruff: noqa: E501 — programs are easier to read in their own lines
-"""The interpreter of chat templates equals jinja2, on the constructions of published templates and on random programs."""
+"""Chat templates write what jinja2 writes, on the constructions of published ones, and what is hostile ends soon."""
 
 import random
 import time
 
 import pytest
-from jinja_helpers import MESSAGES, VARIABLES, RandomTemplate, by_jinja2, by_us
+from jinja_helpers import MESSAGES, VARIABLES, by_jinja2, by_us
 from template_families import FAMILIES
 
 from llmasos.prompting.jinja import Refusal, Template, TemplateError, UnsupportedTemplate
@@ -41,35 +41,12 @@ def test_every_family_writes_what_jinja2_writes_or_both_refuse(family):
     assert written >= 8
 
 
-def differences(seeds) -> tuple[int, list[str]]:
-    """How many random programs both write, and those that they do not write alike."""
-    n, different = 0, []
-    for seed in seeds:
-        source = RandomTemplate(random.Random(seed)).body(3)
-        expected, ours = by_jinja2(source, VARIABLES), by_us(source, VARIABLES)
-        n += expected is not None
-        if ours != expected:
-            different.append(f"{seed}: {source!r}\n{expected!r}\n{ours!r}")
-    return n, different
-
-
-def test_a_few_random_programs_write_the_same():
-    n, different = differences(range(30))
-    assert n > 15 and not different, different[0]
-
-
-@pytest.mark.slow
-def test_a_thousand_random_programs_write_the_same():
-    n, different = differences(range(1_000, 2_000))
-    assert n > 600 and not different, different[0]
-
-
 WHITE_SPACE = ["", " ", "\n", "  \n", "\n  ", "\n\n ", "x", " x ", "\nx\n"]
 
 
 def test_white_space_around_every_tag_is_that_of_jinja2():
     rng = random.Random(0)
-    for _ in range(60):
+    for _ in range(40):
         tags = []
         for inside in rng.choices(["if true", "set a = 1", "#", "=", "raw"], k=3):
             left, right = rng.choice(["", "-", "+"]), rng.choice(["", "-", "+"])
@@ -102,20 +79,22 @@ def test_what_is_generated_is_where_the_program_says():
 UNSUPPORTED = {
     "\n\n{% include 'x' %}": r"line 3: the statement {% include %}",
     "{% import 'os' as os %}": "line 1: the statement {% import %}",
+    "{% from 'os' import path %}": "line 1: the statement {% from %}",
     "{% extends 'x' %}": "the statement {% extends %}",
+    "{% autoescape true %}{% endautoescape %}": "the statement {% autoescape %}",
+    "{% if false %}{% do x %}{% endif %}": "line 1: Encountered unknown tag 'do'",
     "x\n{{ 1 | attr('x') }}": "line 2: the filter 'attr'",
     "{% if false %}{{ 1 is strange }}{% endif %}": "the test 'strange'",
-    "{{ f(*x) }}": r"\* before an argument",
-    "{% for x in y recursive %}{% endfor %}": "a recursive loop",
-    "{{ x": "the program ends inside a tag",
-    "{% if x %}": "endif %} is missing",
-    "{% else %}": "the statement {% else %}",
-    "{{ (1] }}": "']' closes nothing",
-    "{{ '\\x' }}": "an escape that is none",
-    "{{ 1 2 }}": "2 is unexpected",
-    "{# x": "a comment never ends",
-    "{% break %}": "is not in a loop",
     "{{ 'a' | safe ~ 'b' }}": "the filter 'safe'",
+    "{% for i in [1] %}\n{{ i ~ ('a' | pprint) }}{% endfor %}": "line 2: the filter 'pprint'",
+    "{% break %}": "is not in a loop",
+    "{% for x in [] %}{% macro f() %}{% continue %}{% endmacro %}{% endfor %}": "is not in a loop",
+    "x\n{% if x %}": "line 2: Unexpected end of template",
+    "{{ (1] }}": r"unexpected '\]'",
+    "{{ '\\x' }}": "escape",
+    "{# x": "Missing end of comment tag",
+    "{{ " + "9" * 5000 + " }}": "cannot be read",
+    "{{ a.b }}" * 6500: "more than 12,000 parts",
 }
 
 
@@ -135,7 +114,9 @@ REACHING = ["''.__class__", "().__class__.__bases__", "range.__globals__", "f.__
             "self.__init__", "lipsum.__globals__", "''.format.x", "'{0.__class__}'.format(1)", "'%999999999d' % 1",
             "messages.append(1)", "d.pop('a')", "d.update({})", "x | attr('__class__')", "namespace.x.y", "d.items.x.y",
             "'' | map(attribute='__class__') | first", "(''|list).__class__", "'x'.center(999999999)", "d.__dict__",
-            "messages[0].__class__", "cycler.__init__", "''.encode()", "'x'.zfill(10**9)", "''.translate({})"]  # fmt: skip
+            "messages[0].__class__", "cycler.__init__", "self", "loop.x", "f.name", "f.__call__", "''['__class__']",
+            "[''] | map(attribute='format') | list", "dict.fromkeys", "range.__self__", "namespace(x=1)._Namespace__attrs",
+            "d.items().mapping", "d.get.__self__", "[''] | map('#read') | map('attr', '__class__') | list", "''.encode()", "'x'.zfill(10**9)", "''.translate({})"]  # fmt: skip
 
 
 @pytest.mark.parametrize("expression", REACHING)
@@ -148,7 +129,7 @@ def test_nothing_of_python_can_be_reached(expression):
 
 
 def test_no_string_of_a_program_names_an_attribute_of_a_value():
-    names = random.Random(0).sample(sorted({*dir(str), *dir(list), *dir(dict)}), 25)
+    names = random.Random(0).sample(sorted({*dir(str), *dir(list), *dir(dict)}), 10)
     for name in [*names, "values", "call", "value", "function", "__dict__"]:
         for value in ("''", "d", "raise_exception", "''.upper"):
             for source in ("{% for i in [1] %}{{ " + f"{value}.{name}" + " }}{% endfor %}",
@@ -158,6 +139,10 @@ def test_no_string_of_a_program_names_an_attribute_of_a_value():
 
 
 GROWTH = "{% set ns = namespace(s=START, t=START) %}{% for i in range(100000) %}{% set ns.s = STEP %}{% endfor %}{{ ns.s | length }}"
+TREES = (  # two equal values of a million characters, which cost little to make
+    "{% set ns = namespace(t=[1], u=[1]) %}{% for i in range(15) %}{% set ns.t = [ns.t, ns.t] %}"
+    "{% set ns.u = [ns.u, ns.u] %}{% endfor %}{% for i in range(100000) %}"
+)
 HOSTILE = {
     "brackets": "{{ " + "(" * 500 + "1" + ")" * 500 + " }}",
     "signs": "{{ " + "-" * 5000 + "1 }}",
@@ -186,19 +171,41 @@ HOSTILE = {
     "date": "{{ strftime_now('%9999999999d') }}",
     "rounded": "{{ 123456 | round(-10 ** 9) }}",
     "long": "x" * 1_000_000,
+    "loops in loops": "{% for i in range(300) %}" * 25 + "{% endfor %}" * 25,
+    "much in a loop": "{% for i in range(100000) %}" + "{% if a %}{% endif %}" * 500 + "{% endfor %}",
+    "much in a macro": "{% macro f() %}"
+    + "{% if a %}{% endif %}" * 500
+    + "{% endmacro %}{% for i in range(100000) %}{% set x = f() %}{% endfor %}",
+    "much in a condition": "{% for i in range(100000) if " + "a or " * 90 + "a %}{% endfor %}",
+    "captured": "{% set x %}{% for i in range(100000) %}" + "x" * 50_000 + "{% endfor %}{% endset %}",
+    "captured value": "{% set x = 'a' * 900000 %}{% set y %}{% for i in range(100000) %}{{ x }}{% endfor %}{% endset %}",
+    "refunded steps": "{% for i in range(99999) %}{% set y = [-999999] | map('#pay') | list %}{% endfor %}",
+    "a test that formats": "{{ '%999999999d' is odd }}",
+    "a filter that repeats": "{{ 'x' | round(9, 'ceil') }}",
+    "a sum of lists": "{{ [[1]] | sum(start=[]) }}",
+    "characters to strip": "{% set x = 'a' * 900000 %}{{ x.strip('b' * 900000 ~ 'a') }}",
+    "characters to trim": "{% set x = 'a' * 900000 %}{{ x | trim('b' * 900000 ~ 'a') }}",
+    "found from the end": "{% set x = 'a' * 900000 %}{{ x.rfind('ab' ~ 'a' * 400000) }}",
+    "other line ends": r"{{ ('a\r' * 400000) | indent(900) }}",
+    "separators": "{{ range(1000) | list | tojson(separators=('x' * 900000, '')) }}",
+    "compared": TREES + "{% set y = ns.t == ns.u %}{% endfor %}",
+    "compared views": TREES + "{% set y = {1: ns.t}.items() == {1: ns.u}.items() %}{% endfor %}",
+    "hashed": TREES.replace("[", "(").replace("]", ",)") + "{% set y = {ns.t: 1} %}{% endfor %}",
+    "a key": TREES.replace("[", "(").replace("]", ",)") + "{% set y = d[ns.t] %}{% set y = ns.t in d %}{% endfor %}",
+    "shown namespaces": "{% set ns = namespace(x=1) %}{% for i in range(60) %}{% set ns.x = namespace(a=ns.x, b=ns.x) %}{% endfor %}{{ ns.x is upper }}",
+    "namespaces in a list": "{% set ns = namespace(x=1) %}{% for i in range(60) %}{% set ns.x = namespace(a=ns.x, b=ns.x) %}{% endfor %}{{ [ns.x] }}",
+    "words": "{% set x = 'a-' * 400000 %}{% for i in range(100000) %}{% set y = x | title %}{% endfor %}",
+    "a loop in itself": "{% for x in [[]] recursive %}{{ loop([[x, x], [x, x]]) }}{% endfor %}",
 }
 
 
-SLOW = ("deep list", "loops", "read again and again", "methods", "sorted again", "doubled list", "map")
-
-
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in HOSTILE])
+@pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_program_ends_soon_with_a_sentence(name):
     start = time.process_time()
-    with pytest.raises((TemplateError, UnsupportedTemplate)) as caught:
+    with pytest.raises(TemplateError) as caught:
         Template(HOSTILE[name]).render(VARIABLES)
     assert str(caught.value).startswith(("line 1: ", "line 2: ")) and len(str(caught.value)) < 200
-    assert time.process_time() - start < 60  # far above what it takes, 0.1 to 2 seconds
+    assert time.process_time() - start < 30  # far above what it takes, less than half a second
 
 
 def test_data_that_is_no_data_or_too_deep_is_refused():

@@ -15,7 +15,7 @@ from llmasos.tools.doctor.check import OK, PROBLEM, WARNING, Check, reason
 
 OLDEST_PYTHON = "3.10"
 # As in pyproject.toml; "" = any version. torch 2.9 is the first release with torch.optim.Muon.
-REQUIRED = {"torch": "2.9", "numpy": "", "tiktoken": "", "tqdm": ""}
+REQUIRED = {"torch": "2.9", "numpy": "", "tiktoken": "", "tqdm": "", "jinja2": "3.1.6"}
 OPTIONAL = {
     "tensorboard": "training curves (tensorboard --logdir runs)",
     "matplotlib": "plots in the lessons",
