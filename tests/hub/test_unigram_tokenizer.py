@@ -68,6 +68,51 @@ def test_other_processes_can_encode(pair):
     assert [again.encode(text) for text in TEXTS] == [ours.encode(text) for text in TEXTS]
 
 
+@pytest.fixture(scope="module")
+def old_folder(tmp_path_factory):
+    """A folder as flan-T5's without its tokenizer.json, with the tokenizer to which transformers converts it."""
+    folder = tmp_path_factory.mktemp("flan-t5")
+    theirs = t5_tokenizer(folder)
+    (folder / "text").unlink()
+    (folder / "spiece.vocab").unlink()
+    names = {"eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
+    extra = {"extra_ids": 10, "additional_special_tokens": [f"<extra_id_{i}>" for i in range(10)]}
+    config = {**names, **extra, "model_max_length": 512, "sp_model_kwargs": {}, "tokenizer_class": "T5Tokenizer"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    (folder / "special_tokens_map.json").write_text(json.dumps(names | extra))
+    return folder, theirs
+
+
+def test_a_sentencepiece_model_alone_is_the_tokenizer_that_transformers_makes_of_it(old_folder, tmp_path):
+    folder, theirs = old_folder
+    ours = load_any_tokenizer(folder)
+    compare(ours, theirs, 300)
+    ours.save(tmp_path)
+    compare(load_any_tokenizer(tmp_path), theirs, 10)
+    compare(ours, AutoTokenizer.from_pretrained(tmp_path), 50)
+
+
+@pytest.mark.slow
+def test_a_sentencepiece_model_alone_equals_on_three_thousand(old_folder):
+    folder, theirs = old_folder
+    compare(load_any_tokenizer(folder), theirs, 3_000, first_seed=300)
+
+
+def test_without_a_config_there_are_a_hundred_extra_names_and_odd_files_are_sentences(old_folder, tmp_path):
+    model = (old_folder[0] / "spiece.model").read_bytes()
+    (tmp_path / "spiece.model").write_bytes(model)
+    ours = load_any_tokenizer(tmp_path)
+    assert ours.vocab_size == 490 and (ours.end_of_text, ours.start_of_target) == (1, 0)
+    assert ours.encode("<extra_id_0><extra_id_99>", allow_special=True) == [489, 390]
+    (tmp_path / "tokenizer_config.json").write_text('{"extra_ids": -1}')
+    with pytest.raises(UserError, match="extra_ids is -1"):
+        load_any_tokenizer(tmp_path)
+    (tmp_path / "tokenizer_config.json").unlink()
+    (tmp_path / "spiece.model").write_bytes(model[:-7])
+    with pytest.raises(UserError, match=r"spiece.model is not a SentencePiece model, or it is damaged"):
+        load_any_tokenizer(tmp_path)
+
+
 @pytest.mark.parametrize("section, value, words", [
     ("normalizer", {"type": "Lowercase"}, "its normalizer has 'Lowercase'"),
     ("pre_tokenizer", {"type": "ByteLevel"}, "its pre_tokenizer has 'ByteLevel'"),

@@ -2,7 +2,7 @@
 
 Read `tokenizer_json` (what all of them share), `published_bpe` (byte-level BPE: GPT-2, Llama 3, Qwen, SmolLM2),
 `sentencepiece_bpe` (BPE on characters: Llama 2, Mistral, Gemma), `published_wordpiece` (BERT), then
-`sentencepiece_file`, `unigram`, `marian_tokenizer` and `published_unigram` (T5).
+`sentencepiece_file`, `unigram`, `marian_tokenizer`, `published_unigram` (T5) and `t5_sentencepiece` (older T5s).
 """
 
 from pathlib import Path
@@ -15,6 +15,7 @@ from llmasos.hub.tokenizers.published_bpe import PublishedBPETokenizer
 from llmasos.hub.tokenizers.published_unigram import PublishedUnigramTokenizer, is_unigram
 from llmasos.hub.tokenizers.published_wordpiece import is_wordpiece, load_wordpiece
 from llmasos.hub.tokenizers.sentencepiece_bpe import SentencePieceBPETokenizer, is_sentencepiece_bpe
+from llmasos.hub.tokenizers.t5_sentencepiece import SPIECE_FILE, load_t5
 from llmasos.hub.tokenizers.tokenizer_json import JSON_FILE
 from llmasos.storage import read_json
 from llmasos.tokenizers import Tokenizer
@@ -27,6 +28,7 @@ PUBLISHED_TOKENIZERS = {
     "sentencepiece-bpe": SentencePieceBPETokenizer.load,
     "published-wordpiece": load_wordpiece,
     "published-unigram": PublishedUnigramTokenizer.load,
+    "t5-sentencepiece": load_t5,
     "marian": MarianTokenizer.load,
 }
 
@@ -66,6 +68,8 @@ def _detect_published_kind(folder: Path) -> str | None:
             if is_sentencepiece_bpe(content):
                 return "sentencepiece-bpe"
         return "published-bpe"
+    if (folder / SPIECE_FILE).is_file():
+        return "t5-sentencepiece"
     if (folder / WORDPIECE_FILE).is_file():
         return "published-wordpiece"
     return "published-bpe" if (folder / VOCAB_FILE).is_file() and (folder / MERGES_FILE).is_file() else None

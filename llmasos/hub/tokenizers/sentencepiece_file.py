@@ -1,4 +1,4 @@
-"""Reading a SentencePiece model (`source.spm`): its pieces with their scores, and how it normalizes texts.
+"""Reading a SentencePiece model (`source.spm`, `spiece.model`): its pieces with their scores, and its normalization.
 
 The file is a protocol buffer: a sequence of fields, each with a number and a length, some of which are such messages
 themselves. The few field numbers that matter are in `read_sentencepiece`; they come from sentencepiece_model.proto
@@ -68,6 +68,7 @@ class CharacterMap:
         n_bytes = int.from_bytes(compiled[:4], "little")
         if compiled and (n_bytes % 4 or 4 + n_bytes > len(compiled)):
             raise ValueError("its table of characters is truncated")
+        self.compiled = compiled
         self.units = np.frombuffer(compiled[4 : 4 + n_bytes], dtype="<u4").tolist()
         self.replacements = compiled[4 + n_bytes :]
 
