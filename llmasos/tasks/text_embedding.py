@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from llmasos.console import Say
 from llmasos.datasets import Splits
 from llmasos.datasets.examples import Query
 from llmasos.errors import UserError
@@ -53,6 +54,12 @@ class TextEmbedding(ExampleTask):
     @classmethod
     def make_objective(cls, recipe: Recipe, tokenizer: Tokenizer, config: ModelConfig) -> Contrastive:
         return Contrastive(tokenizer, recipe.training.contrastive_temperature, recipe.training.n_passages)
+
+    def start_training(self, model: Model, say: Say) -> None:
+        # A mean over tokens leaves out BERT's pooler, and data-parallel training requires a gradient of every weight.
+        for name, parameter in model.named_parameters():
+            if ".pooler." in name:
+                parameter.requires_grad = False
 
     def encode(self, example: Query) -> EncodedQuery:
         n = self.config.context_length

@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from llmasos.datasets import DocumentRows, Examples, Windows
-from llmasos.models import GPT, ModelConfig, build_model
-from llmasos.objectives import CausalLM, Contrastive, EncodedQuery
-from llmasos.tokenizers import train_tokenizer
+from llmasos.datasets import Windows
+from llmasos.models import GPT, ModelConfig
+from llmasos.objectives import CausalLM
 from llmasos.training.recipe import TrainingSettings
 from llmasos.training.trainer import Trainer
 
@@ -58,26 +57,6 @@ def tiny_trainer(run: Path, model: GPT | None = None, settings: TrainingSettings
     }
     arguments = {"objective": CausalLM(), "say": lambda text: None, **data, **more}
     return Trainer(model or tiny_model(), settings=settings or tiny_settings(), run=run, **arguments)
-
-
-def tiny_documents(batch_size: int) -> dict[str, object]:
-    """Training and validation data for `tiny_trainer`: rows that begin where a document begins, ended by token 0."""
-    train, val = (DocumentRows(tiny_tokens(n, seed), 0, 0, 8) for n, seed in ((400, 0), (61, 1)))
-    return {"train": Examples(train, train.lengths, batch_size), "val": val.by_length()}
-
-
-def tiny_queries() -> dict[str, object]:
-    """A text embedder with its objective and data, for `tiny_trainer`: groups of two pairs of a byte tokenizer."""
-    tokenizer = train_tokenizer("byte", [], 257)
-    pairs = [(f"where is {n}?", f"{n} is in {n % 7}") for n in range(40)]
-    encoded = [EncodedQuery(*(tokenizer.build_inputs(tokenizer.encode(text)) for text in pair)) for pair in pairs]
-    torch.manual_seed(0)
-    config = {"context_length": 16, "n_layers": 1, "n_heads": 2, "d_model": 16, "head": "features"}
-    model = build_model(ModelConfig(vocab_size=tokenizer.vocab_size, **config)).double()
-    return {
-        "model": model, "objective": Contrastive(tokenizer, 0.1, 2), "train": Examples(encoded[:32], [16] * 32, 8),
-        "val": encoded[32:],
-    }  # fmt: skip
 
 
 def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from every_objective import EVERY_OBJECTIVE, write_calls
 from task_helpers import RUNS, assert_same_weights, ctrl_c, pull_the_plug, resume, stopping, train, workplace
 
 from llmasos.capabilities import TASKS
@@ -34,6 +35,7 @@ SAID = {  # name of a run → the family of its model, its head, its first score
 @pytest.fixture(scope="module", autouse=True)
 def place(tmp_path_factory):
     with workplace(tmp_path_factory.mktemp("runs")):
+        write_calls()
         yield
 
 
@@ -55,9 +57,11 @@ def test_from_data_to_a_result_and_a_model_that_can_be_loaded(name, capsys):
     assert len(val_losses) == 2 and f"val_loss {min(val_losses):.4f}" in out
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize(
+    "name", [*RUNS, *(pytest.param(name, marks=pytest.mark.slow) for name in ("experts", "tools"))]
+)
 def test_stopped_twice_and_resumed_equals_uninterrupted_bit_for_bit(name):
-    flags = [*RUNS[name], "--dropout", "0.1", "--steps", "9"]
+    flags = [*EVERY_OBJECTIVE[name], "--dropout", "0.1", "--steps", "9"]
     whole, broken = f"{name}-whole", f"{name}-broken"
     assert train(*flags, "--out", whole) == 0
     with stopping(broken, 4, pull_the_plug):  # step 3 is the last that is kept

@@ -1,7 +1,4 @@
-"""Several processes: the same training as one process, for the same global batch.
-
-In float64, because AdamW divides a gradient by its own size: rounding in a tiny one would become a visible step.
-"""
+"""Several processes: the same training as one process, for the same global batch."""
 
 import os
 import signal
@@ -11,10 +8,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import every_objective
 import pytest
 import torch
+from every_objective import EVERY_OBJECTIVE, train_every_objective
 from training_helpers import free_port
 
+from llmasos.capabilities import TASKS
 from llmasos.errors import UserError
 from llmasos.storage import load_tensors
 from llmasos.storage.checksums import seal
@@ -22,59 +22,46 @@ from llmasos.training.distributed import DistributedContext, init_distributed
 from llmasos.training.log import read_metrics
 from llmasos.training.run_folder import run_of_this_launch
 
-PROGRAM = """
-import sys
-from pathlib import Path
-from llmasos.models.adapter import add_adapter
-from llmasos.training.distributed import init_distributed, shutdown_distributed
-from training_helpers import tiny_documents, tiny_model, tiny_queries, tiny_settings, tiny_trainer
-context = init_distributed("cpu")
-settings = tiny_settings(batch_size=8, gradient_accumulation_steps=2, max_steps=8, eval_interval=4)
-run = Path(sys.argv[1])
-tiny_trainer(run / "windows", tiny_model().double(), settings, context=context).train()
-tiny_trainer(run / "documents", tiny_model().double(), settings, context=context, **tiny_documents(8)).train()
-mixture = tiny_model(n_experts=4, d_ff=12, router_aux_loss_coef=1.0).double()
-tiny_trainer(run / "mixture", mixture, settings, context=context, **tiny_documents(8)).train()
-adapted = add_adapter(tiny_model().double(), "base", rank=2)
-tiny_trainer(run / "adapter", adapted, settings, context=context).train()
-tiny_trainer(run / "contrastive", settings=settings, context=context, **tiny_queries()).train()
-shutdown_distributed()
-"""
 
-
-def train_in_processes(run: Path, processes: int) -> None:
-    """Start the program in several processes, as torchrun would, whose own process would take seconds to start."""
-    environment = {"PYTHONPATH": f"{ROOT}:{ROOT}/tests/helpers", "OMP_NUM_THREADS": "1", "HOME": str(run)}
-    environment |= {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-    command = [sys.executable, "-c", PROGRAM, str(run)]
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> list[Path]:
+    """Runs of every objective by one process, this one, and by two."""
+    one, two = (tmp_path_factory.mktemp(name) for name in ("one", "two"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(one)
+        train_every_objective(one, DistributedContext())
+    # As torchrun would start them, whose own process would take seconds to start.
+    environment = {"PYTHONPATH": f"{ROOT}:{ROOT}/tests/helpers", "OMP_NUM_THREADS": "1", "HOME": str(two)}
+    environment |= {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     output: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     started = [
-        subprocess.Popen(command, env={**environment, "RANK": rank, "LOCAL_RANK": rank}, **output)
-        for rank in map(str, range(processes))
-    ]
+        subprocess.Popen(
+            [sys.executable, every_objective.__file__, str(two)],
+            env={**environment, "RANK": rank, "LOCAL_RANK": rank}, **output
+        )
+        for rank in ("0", "1")
+    ]  # fmt: skip
     outputs = [process.communicate(timeout=280)[0] for process in started]
-    assert [process.returncode for process in started] == [0] * processes, outputs
+    assert [process.returncode for process in started] == [0, 0], outputs
+    return [one, two]
 
 
-def test_two_processes_take_the_same_steps_as_one(tmp_path, monkeypatch):
-    train_in_processes(tmp_path / "run2", 2)
-    with monkeypatch.context() as patch:
-        patch.setattr(sys, "argv", ["program", str(tmp_path / "run1")])
-        exec(PROGRAM, {})  # in this process alone
-    for name in ("windows", "documents", "mixture", "adapter", "contrastive"):
-        assert_same_training(*(tmp_path / f"run{n}" / name for n in (1, 2)))
-
-
-def assert_same_training(*runs: Path) -> None:
-    file = "adapter_model.safetensors" if runs[0].name == "adapter" else "model.safetensors"
-    one, two = (load_tensors(run / "checkpoints/step-00000008" / file) for run in runs)
-    for name in one:
-        torch.testing.assert_close(one[name], two[name], rtol=1e-6, atol=1e-9)
-    logs = [read_metrics(run) for run in runs]
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EVERY_OBJECTIVE)
+def test_two_processes_take_the_same_steps_as_one(name, runs):
+    file = "adapter_model.safetensors" if "adapter" in name else "model.safetensors"
+    one, two = (load_tensors(run / name / "checkpoints/step-00000004" / file) for run in runs)
+    for key in one:
+        torch.testing.assert_close(one[key], two[key], rtol=1e-6, atol=1e-9)
+    logs = [read_metrics(run / name) for run in runs]
     assert [m["step"] for m in logs[0]] == [m["step"] for m in logs[1]], "only one process writes the log"
     for a, b in zip(*logs, strict=True):
-        for key in {"loss", "val_loss", "load_balancing"} & set(a):
-            assert a[key] == pytest.approx(b[key], rel=1e-5)
+        for key in (key for key in a if key != "mfu" and not key.endswith("_per_second")):
+            assert a[key] == pytest.approx(b[key], rel=1e-5, abs=1e-7), key
+
+
+def test_every_task_is_among_them():
+    assert {flags[flags.index("--task") + 1] for flags in EVERY_OBJECTIVE.values()} == set(TASKS)
 
 
 def test_shares_of_a_batch_cover_it_once():

@@ -15,6 +15,7 @@ the goal, and ends there, which sums over all later decisions.
 from __future__ import annotations
 
 import math
+from bisect import bisect, bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from os.path import commonprefix
@@ -123,7 +124,7 @@ class MatchingTeller(Teller):
 
     def known_before(self, script: tuple[int, ...]) -> list[Sentence]:
         """Return the sentences that were told before the last decision of a script."""
-        return [sentence for sentence in self.known if len(sentence.script) < len(script)]
+        return self.known[: bisect_left(self.known, len(script), key=lambda sentence: len(sentence.script))]
 
     def begins(self, *starts: str) -> None:
         """Raise Mismatch unless the text continues with one of these beginnings of a sentence."""
@@ -184,13 +185,16 @@ class MatchingTeller(Teller):
                     words = None  # of the slot for each option; unknown as long as another role has to be drawn, too
                     if undrawn == [role] and role in part.roles:
                         words = words_of(part, role, tuple(options), *(cast[r] for r in part.roles if r in cast))
-                    for i, entity in enumerate(options):
-                        possible = weights is None or weights[i] > 0
-                        if possible and (words is None or self._fits(words[i], length)):
-                            now_drawn = {**drawn, role: entity}
-                            now_picked = (*picks, (i, information_of(i, len(options), weights)))
-                            yield from self._match(line, pronoun, whole, length, text, now_picked, number, now_drawn)
-                    return
+                    draws = [
+                        ((*picks, (i, information_of(i, len(options), weights))), {**drawn, role: options[i]})
+                        for i in self._fitting_options(words, weights, len(options), length)
+                    ]
+                    if len(draws) != 1 or len(undrawn) > 1:
+                        for picks, drawn in draws:
+                            yield from self._match(line, pronoun, whole, length, text, picks, number, drawn)
+                        return
+                    [(picks, drawn)] = draws
+                    cast = {**self.roles, **drawn}
                 part = part.english(cast, pronoun)
             if not self._fits(part, length):
                 return
@@ -200,11 +204,31 @@ class MatchingTeller(Teller):
         if not (whole and self._at_goal(length, text, picks, True)):
             yield Sentence(line, pronoun, text.removeprefix(" "), drawn, *self._decided(picks), length)
 
+    def _fitting_options(
+        self, words: Words | None, weights: Sequence[float] | None, n: int, length: int
+    ) -> Sequence[int]:
+        """Return which of n options have words with which the story can continue after `length` characters.
+
+        Nearly all options of the world are equally likely, and one or none fits: it is looked up, not searched.
+        """
+        possible = range(n) if weights is None else [i for i in range(n) if weights[i] > 0]
+        if words is None:
+            return possible
+        rest = self.target[length : length + words.lengths[-1]]
+        if weights is not None or len(rest) < words.lengths[-1]:
+            return [i for i in possible if self._fits(words.texts[i], length)]
+        place = bisect(words.ordered, rest)
+        for text in words.ordered[max(place - 1, 0) : place + 1]:  # one of the neighbors agrees furthest with the text
+            self._fits(text, length)
+        return sorted(i for size in words.lengths for i in words.numbers.get(rest[:size], ()))
+
     def _fits(self, piece: str, length: int) -> bool:
         """Whether the story can continue with this piece after `length` characters; records how far it agrees."""
         target = self.target
         if target.startswith(piece, length):
-            self.furthest = max(self.furthest, length + len(piece))
+            end = length + len(piece)
+            if end > self.furthest:
+                self.furthest = end
             return True
         if length >= len(target):
             return self.goal is not None
@@ -233,7 +257,27 @@ class MatchingTeller(Teller):
         return (*self.chooser.taken, *(number for number, _ in picks)), nats
 
 
+class Words(NamedTuple):
+    """The English of a slot for each entity that may play a role of it.
+
+    Attributes:
+        texts: of each option.
+        ordered: the texts in alphabetical order.
+        numbers: text → the options that have it.
+        lengths: of the texts, without repetition, the longest last.
+    """
+
+    texts: list[str]
+    ordered: list[str]
+    numbers: dict[str, list[int]]
+    lengths: list[int]
+
+
 @cache
-def words_of(slot: Slot, role: str, options: tuple[Entity, ...], other: Entity = None) -> list[str]:
+def words_of(slot: Slot, role: str, options: tuple[Entity, ...], other: Entity = None) -> Words:
     """Return the English of a slot for each entity that may play a role of it, where `other` plays the other role."""
-    return [slot.english({**dict.fromkeys(slot.roles, other), role: entity}) for entity in options]
+    texts = [slot.english({**dict.fromkeys(slot.roles, other), role: entity}) for entity in options]
+    numbers: dict[str, list[int]] = {}
+    for i, text in enumerate(texts):
+        numbers.setdefault(text, []).append(i)
+    return Words(texts, sorted(texts), numbers, sorted({len(text) for text in texts}))

@@ -125,7 +125,7 @@ class Teller:
     def undrawn(self, slot: Slot, cast: Cast) -> list[str]:
         """Return the roles that have to be drawn before the slot has words, in this order."""
         roles = [role for role in slot.roles if role in self.planned and role not in cast]
-        if self._given:
+        if roles and self._given:
             before = [self._given[role][0] for role in roles if role in self._given]
             roles = [role for role in before if role not in cast] + [role for role in roles if role not in before]
         return roles
