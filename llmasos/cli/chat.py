@@ -35,6 +35,7 @@ EXAMPLES = """examples:
   python -m llmasos chat storyworld-chat --temperature 0
   python -m llmasos chat http://127.0.0.1:8000
   python -m llmasos chat my_llm --system "Answer in one sentence." --few-shot examples.jsonl
+  python -m llmasos chat runs/chat-calculator --tools calculator --temperature 0
   echo "Tell me a story about Emma and a lantern." | python -m llmasos chat storyworld-chat --temperature 0
 
 what storyworld-chat answers well, with --temperature 0:
@@ -67,6 +68,8 @@ def make_parser() -> argparse.ArgumentParser:
     flag("--system", default="", metavar="TEXT", help="system message: how the assistant should behave")
     flag("--few-shot", metavar="FILE", help="example conversations: a .jsonl, .csv or .tsv file with the columns "
          "prompt and answer, or with messages")  # fmt: skip
+    flag("--tools", action="append", choices=list(prompting.BUILT_IN), help="let the model call this function while it "
+         "answers, if it was trained for that; repeatable")  # fmt: skip
     flag("--vote", type=int, default=1, metavar="N", help="self-consistency: sample N answers and show the most common "
          "one (default: 1)")  # fmt: skip
     flag("--device", default="auto", metavar="DEVICE", help="device to run on: cpu, cuda, cuda:1, mps (default: auto)")
@@ -90,12 +93,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     backend: ChatBackend
     if url := server_url(args.model):
+        if args.tools:
+            raise UserError("--tools works with a model in this process; to a server, send the field tools of "
+                            "/v1/chat/completions.")  # fmt: skip
         if has_grammar(args):
             raise UserError("--regex and --json-schema work with a model in this process; to a server, send the field "
                             "response_format of /v1/chat/completions.")  # fmt: skip
         backend = ServerModel(url, args.api_key or os.environ.get(API_KEY_VARIABLE) or None)
     else:
-        backend = LocalModel(args.model, args.device, args.quantize, args.adapter)
+        if args.tools and has_grammar(args):
+            raise UserError("--tools and --regex or --json-schema contradict each other: a call would not fit; leave "
+                            "one of them out.")  # fmt: skip
+        tools = [prompting.BUILT_IN[name] for name in dict.fromkeys(args.tools or ())]
+        backend = LocalModel(args.model, args.device, args.quantize, args.adapter, tools)
     options = options_of(args, SamplingOptions, backend.recommended)
     check_vote(args.vote, options)
     if backend.template_note:
@@ -234,6 +244,7 @@ class Chat:
         for warning in dict.fromkeys(self.backend.warnings):
             note(warning)
         if answer:
+            conversation.history += self.backend.calls
             conversation.answer(answer)
         else:
             conversation.undo()

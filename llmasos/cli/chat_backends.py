@@ -1,6 +1,7 @@
 """Who answers in `llmasos chat`: a model in this process, or one behind a server's URL."""
 
-from collections.abc import Generator, Mapping, Sequence
+import json
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import fields
 from typing import Any, Protocol
@@ -11,9 +12,10 @@ from llmasos.errors import UserError
 from llmasos.generation import SamplingOptions, generate, stream
 from llmasos.generation.options import api_name
 from llmasos.hub import card_examples, load_pretrained
-from llmasos.prompting import Message, own_template_note, template_of
+from llmasos.prompting import Message, Tool, own_template_note, split_calls, template_of, with_tools
 from llmasos.serving.defaults import API_KEY_VARIABLE
 from llmasos.serving.http.client import Client, ServerError, expected_shape
+from llmasos.tasks import reply_with_tools
 from llmasos.training.device import pick_device
 
 
@@ -29,6 +31,7 @@ class ChatBackend(Protocol):
         counts_exactly: whether `count` is exact, or an estimate.
         examples: messages to try, from the model's card.
         warnings: sentences about the last answer.
+        calls: the calls of tools before the last answer, and their results.
     """
 
     name: str
@@ -39,6 +42,7 @@ class ChatBackend(Protocol):
     counts_exactly: bool
     examples: Sequence[str]
     warnings: list[str]
+    calls: Sequence[Message]
 
     def count(self, messages: Sequence[Message]) -> int:
         """The number of tokens of a conversation."""
@@ -51,12 +55,20 @@ class ChatBackend(Protocol):
 
 
 class LocalModel:
-    """A model in this process."""
+    """A model in this process, with functions that it may call."""
 
     counts_exactly = True
 
-    def __init__(self, name: str, device: str, quantize: str | None, adapter: str | None = None):
-        self.name = name
+    def __init__(
+        self,
+        name: str,
+        device: str,
+        quantize: str | None,
+        adapter: str | None = None,
+        tools: Sequence[Callable[..., Any]] = (),
+    ):
+        self.name, self.tools = name, [Tool.of(tool) for tool in tools]
+        self.calls: Sequence[Message] = ()
         self.warnings: list[str] = []
         self.model, self.tokenizer = load_pretrained(name, pick_device(device), note, quantize, adapter)
         config = self.model.config
@@ -71,10 +83,19 @@ class LocalModel:
         self.template, self._count = self._template.name, self._template.token_counter(self.tokenizer)
 
     def count(self, messages: Sequence[Message]) -> int:
+        if self.tools:
+            messages = with_tools(messages, [tool.describe() for tool in self.tools])
         return self._count(messages)
 
     def stream(self, messages: Sequence[Message], options: SamplingOptions) -> Generator[str, None, None]:
         self.warnings = []
+        if self.tools:  # the answer is known when all calls are
+            [reply] = reply_with_tools(self.model, self.tokenizer, [messages], self.tools, options)
+            self.warnings, self.calls = reply.warnings, reply.messages[:-1]
+            for written, result in zip(self.calls[::2], self.calls[1::2], strict=True):
+                note(f"{call_in_words(written.content)} → {result.content}")
+            yield reply.text
+            return
         ids = self._template.encode(self.tokenizer, messages).ids
         with closing(stream(self.model, self.tokenizer, [ids], self._template.with_stops(options))) as events:
             for event in events:
@@ -82,6 +103,10 @@ class LocalModel:
                 yield event.text
 
     def sample(self, messages: Sequence[Message], options: SamplingOptions, n: int) -> list[str]:
+        if self.tools:
+            replies = reply_with_tools(self.model, self.tokenizer, [messages] * n, self.tools, options)
+            self.warnings, self.calls = [warning for reply in replies for warning in reply.warnings], ()
+            return [reply.text for reply in replies]
         ids = self._template.encode(self.tokenizer, messages).ids
         generations = generate(self.model, self.tokenizer, [ids], self._template.with_stops(options), n)
         self.warnings = [warning for generation in generations for warning in generation.warnings]
@@ -92,6 +117,7 @@ class ServerModel:
     """A model behind a URL. Only the server can count tokens; until it has, their number is estimated."""
 
     counts_exactly = False
+    calls: Sequence[Message] = ()
 
     def __init__(self, url: str, api_key: str | None):
         self.client = client = Client(url, api_key)
@@ -148,6 +174,22 @@ class ServerModel:
         self.warnings += [warning for warning in new if warning != self.template_note]  # that is said at the beginning
         if response.get("usage"):
             self._tokens_per_character = response["usage"]["prompt_tokens"] / n_characters(messages)
+
+
+def call_in_words(written: str) -> str:
+    """The calls in a message, as a program would write them.
+
+    >>> call_in_words('<tool_call>{"name": "calculator", "arguments": {"expression": "17 * 25"}}</tool_call>')
+    'calculator(expression="17 * 25")'
+    >>> call_in_words("<tool_call>17 * 25</tool_call>")
+    '<tool_call>17 * 25</tool_call>'
+    """
+    text, calls = split_calls(written)
+    arguments = [
+        ", ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in call.arguments.items())
+        for call in calls
+    ]
+    return " ".join([text, *(f"{call.name}({a})" for call, a in zip(calls, arguments, strict=True))]).strip()
 
 
 def n_characters(messages: Sequence[Message]) -> int:

@@ -9,8 +9,10 @@ up to the user's last message, and its calls are run while it writes.
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
+from llmasos.console import command
 from llmasos.datasets import Conversation, Splits
 from llmasos.datasets.tool_calls import CALL_START
 from llmasos.evaluation import choose_mistakes, proportion, rouge, show_mistakes
@@ -94,22 +96,26 @@ class InstructionTuning(ExampleTask):
             messages.pop()  # the model has to make this call itself
         return messages
 
-    def answers(self, model: Model, chats: Sequence[Conversation]) -> list[str]:
-        """The model's answers in place of each conversation's last message."""
+    def replies(self, model: Model, chats: Sequence[Conversation]) -> list[list[Message]]:
+        """What the model writes in place of each conversation's last message: an answer, with its calls before it."""
         prompts, options = [self.prompt(chat) for chat in chats], SamplingOptions(temperature=0)
         if not self.tools:
-            return reply(model, self.tokenizer, prompts, options)
+            return [[Message(ASSISTANT, text)] for text in reply(model, self.tokenizer, prompts, options)]
         replies = reply_with_tools(model, self.tokenizer, prompts, self.tools, options, describe=False)
-        return [reply.text for reply in replies]
+        return [reply.messages for reply in replies]
 
     def sample(self, model: Model) -> str:
         chat = self.split("val")[0]
-        return f"{self.prompt(chat)[-1].content}  →  {self.answers(model, [chat])[0]}"
+        messages = [self.prompt(chat)[-1], *self.replies(model, [chat])[0]]
+        return "  →  ".join(message.content for message in messages)
+
+    def next_command(self, run: Path) -> str:
+        return command("chat", run, *(word for tool in self.tools for word in ("--tools", tool.name)))
 
     def evaluate(self, model: Model, split: str = "val") -> Report:
         chats = [chat for chat in self.split(split) if chat.messages[-1][0] == ASSISTANT][:MAX_EVALUATED]
         references = [chat.messages[-1][1].strip() for chat in chats]
-        answers = self.answers(model, chats)
+        answers = [messages[-1].content for messages in self.replies(model, chats)]
         wrong = [answer != reference for answer, reference in zip(answers, references, strict=True)]
         questions = [self.prompt(chat)[-1].content for chat in chats]
         mistakes = show_mistakes(choose_mistakes(wrong, n=4), questions, references, answers, width=300)

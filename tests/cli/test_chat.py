@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from generation_helpers import ScriptedModel
 from serving_http_helpers import app_of, server_of, tiny
 from task_helpers import the_error
 
@@ -19,12 +20,15 @@ from llmasos.__main__ import main as llmasos
 from llmasos.cli import chat, chat_backends
 from llmasos.cli.terminal import Screen
 from llmasos.datasets import open_examples
+from llmasos.datasets.tool_calls import ToolCall, write_call
 from llmasos.generation import SamplingOptions
 from llmasos.generation.decoder import BatchDecoder
-from llmasos.prompting import ChatTemplate, Conversation, Message
+from llmasos.prompting import ChatTemplate, Conversation, Message, Tool, calculator, with_tools
+from llmasos.prompting.chat_template import TEMPLATES, special_tokens_for
 from llmasos.serving.app import create_app
 from llmasos.serving.engine import Engine
 from llmasos.tasks import reply
+from llmasos.tokenizers import train_tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
 STORY = "Tell me a story about Anna and a kite."
@@ -164,6 +168,21 @@ def test_the_examples_of_the_help_are_answered_as_it_says(talk, capsys):
     assert said[0].endswith("no singing in the house.") and said[1:] == ["sad", "above the bakery"]
 
 
+def test_a_tool_is_called_while_the_model_answers_and_the_call_is_shown_and_saved(talk, tmp_path, monkeypatch):
+    tokenizer = train_tokenizer("byte", [], 300, special_tokens_for("chatml"))
+    question, call = "What is 17 times 25?", write_call(ToolCall("calculator", {"expression": "17 * 25"}))
+    said = [Message("user", question), Message("assistant", call), Message("tool", "425"), Message("assistant", "425!")]
+    ids = TEMPLATES["chatml"].encode(tokenizer, with_tools(said, [Tool.of(calculator).describe()])).ids
+    model = ScriptedModel([*ids, *[0] * 500], tokenizer.vocab_size)
+    monkeypatch.setattr(chat_backends, "load_pretrained", lambda *arguments: (model, tokenizer))
+    monkeypatch.setattr(chat_backends, "card_examples", lambda name: [])
+    file = tmp_path / "chat.jsonl"
+    flags = ("--tools", "calculator", "--temperature", 0)
+    status, answers, notes = talk("calculates", question, f"/save {file}", flags=flags)
+    assert (status, answers) == (0, ["425!"]) and '(calculator(expression="17 * 25") → 425)' in notes
+    assert [Message(**message) for message in json.loads(file.read_text())["messages"]] == said
+
+
 def test_an_address_needs_no_http(talk, model, served, tmp_path, monkeypatch):
     assert talk(served.removeprefix("http://"), STORY, flags=FEW)[1] == [expected(model, STORY)]
     assert chat.server_url("[::1]:8000") == "http://[::1]:8000"
@@ -280,6 +299,7 @@ class Scripted:
 
     name, template, context_length, counts_exactly = "scripted", "chatml", 100, True
     examples = ("Who are you?",)
+    calls = ()
 
     def __init__(self, *script):
         self.script, self.warnings, self.closed, self.seen = list(script), [], 0, []
@@ -369,6 +389,11 @@ def test_it_runs_with_a_pipe_and_says_nothing_but_the_answer(tmp_path):
         (["storyworld-chat", "--top-p", "2"], "top_p is 2"),
         (["storyworld-chat", "--max-new-tokens", "0"], "max_new_tokens is 0"),
         (["storyworld-chat", "--few-shot", "none.jsonl"], "none.jsonl"),
+        (["http://127.0.0.1:9", "--tools", "calculator"], "--tools works with a model in this process"),
+        (
+            ["storyworld-chat", "--tools", "calculator", "--regex", "a"],
+            "--tools and --regex or --json-schema con",
+        ),
         (["http://127.0.0.1:9", "--regex", "a|b"], "--regex and --json-schema work with a model in this process"),
         (["http://"], "it must be http://HOST:PORT"),
     ],

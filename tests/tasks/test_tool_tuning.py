@@ -1,5 +1,7 @@
 """Instruction tuning on conversations with calls: the model has to make them itself when it is evaluated."""
 
+from pathlib import Path
+
 import pytest
 from generation_helpers import ScriptedModel
 
@@ -39,9 +41,11 @@ def scripted(tokenizer, chat: Conversation) -> ScriptedModel:
 def test_a_model_that_calls_is_right_and_one_that_does_not_is_wrong():
     task = task_on(CHAT)
     assert task.prompt(CHAT) == [Message(*ASK)], "the call is not given away"
-    assert task.answers(scripted(task.tokenizer, CHAT), [CHAT]) == ["It is 425."]
+    [messages] = task.replies(scripted(task.tokenizer, CHAT), [CHAT])
+    assert [message.content for message in messages] == [content for _, content in CHAT.messages[1:]]
+    assert task.next_command(Path("run")).endswith("chat run --tools calculator")
     guess = Conversation((ASK, ("assistant", "It is 400.")))
-    assert task.answers(scripted(task.tokenizer, guess), [CHAT]) == ["It is 400."]
+    assert task.replies(scripted(task.tokenizer, guess), [CHAT]) == [[Message("assistant", "It is 400.")]]
 
 
 @pytest.mark.parametrize("other", [
