@@ -44,7 +44,7 @@ def make_parser() -> argparse.ArgumentParser:
     """All flags of the command, with their help."""
     parser = ArgumentParser(
         prog="python -m llmasos faq",
-        description="Customer service from your own frequently asked questions: answers with an entry of the file and "
+        description="Customer service from your own frequently asked questions: answers with an entry of the file and\n"
         "says which, or says that it does not know and hands the question over to a person.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -46,7 +46,8 @@ def read_faq(path: Path) -> list[FAQEntry]:
         return _read_markdown(path)
     if ending in TABLE_ENDINGS:
         roles = {"question": Role(QUESTION), "answer": Role(ANSWER)}
-        return read_examples(path, (RowFormat(roles, _make_entry),), None, _NoSkipping())
+        remedy = "; an FAQ has the columns question and answer, named in its first line"
+        return read_examples(path, (RowFormat(roles, _make_entry, remedy),), None, _NoSkipping())
     raise UserError(
         f"{path} {'is a folder' if path.is_dir() else f'ends in {ending!r}'}, expected an FAQ: Markdown with a heading "
         f"for each question ({', '.join(MARKDOWN_ENDINGS)}), or a table with the columns question and answer "

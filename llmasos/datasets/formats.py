@@ -187,7 +187,7 @@ def make_instruction(cells: dict[str, Any]) -> Conversation:
 def make_preference(cells: dict[str, Any]) -> Preference:
     """Make a preference of the cells of a row."""
     prompt = to_text(cells["prompt"], "prompt")
-    chosen, rejected = (filled_text(cells[role], role) for role in ("chosen", "rejected"))
+    chosen, rejected = (filled_text(cells[role], f"{role} text") for role in ("chosen", "rejected"))
     if chosen == rejected:
         raise BadRow(f"chosen and rejected are the same text ({shown(chosen[:60])}), so there is nothing to prefer.")
     return Preference(prompt, chosen, rejected)
@@ -450,7 +450,8 @@ def _check_labels(
                 f"the label {example.label!r} does not occur in {title_of(path)}, so it cannot be learned.",
             )
         if not known:
-            raise UserError(f"{_joined(val_paths)} has no usable row ({bad_rows.sentences[-1]}); give another file.")
+            last = bad_rows.sentences[-1].removesuffix(".")
+            raise UserError(f"{_joined(val_paths)} has no usable row ({last}); give another file.")
     else:
         keys = {(example.text, example.second) for example in unknown}  # equal texts stay on one side
         known = [example for example in val if (example.text, example.second) not in keys]

@@ -76,10 +76,12 @@ class RowFormat:
     Attributes:
         roles: the name of each role, to how to find its column.
         make_example: role → value, to an example (`examples.py`); raises `BadRow`. A role without a column is None.
+        remedy: what an error says about a missing column; "" = how to name it with `--columns`.
     """
 
     roles: dict[str, Role]
     make_example: Callable[[dict[str, Any]], Any]
+    remedy: str = ""
 
 
 def read_table(path: Path, has_names: bool = True) -> Table:
@@ -266,7 +268,7 @@ def read_examples(path: Path, formats: tuple[RowFormat, ...], columns: Columns |
             bad_rows.add(row.where, str(problem))
     if not examples:
         first = bad_rows.sentences[-len(table.rows)]  # every row was bad, so each added its sentence
-        raise UserError(f"{title_of(path)} has no usable row ({first}); give another file.")
+        raise UserError(f"{title_of(path)} has no usable row ({first.removesuffix('.')}); give another file.")
     return examples
 
 
@@ -321,7 +323,7 @@ def _missing_column(table: Table, format: RowFormat, columns: Columns) -> UserEr
     """Return the error for a table without the columns of a format."""
     _, role = find_columns(format, table.columns, columns)
     column = columns.get(role, role)
-    if table.header and not columns and _seems_to_be_data(table.header):
+    if table.header and not columns and not format.remedy and _seems_to_be_data(table.header):
         required = [role for role in format.roles if format.roles[role].required]
         numbers = ",".join(
             f"{role}={number}" for role, number in zip(required, _guess(table.path, required), strict=True)
@@ -333,7 +335,7 @@ def _missing_column(table: Table, format: RowFormat, columns: Columns) -> UserEr
         )
     names = ", ".join(map(repr, table.columns)) or "none"
     number = ", or --columns by numbers (1, 2, …) if the first line is data already" if table.header else ""
-    remedy = nearest(column, table.columns)
+    remedy = format.remedy or nearest(column, table.columns)
     remedy = remedy or f"; say which one it is, for example --columns {role}=NAME{number}"
     return UserError(f"{title_of(table.path)} has no column {column!r} for the {role}{remedy} (its columns: {names}).")
 

@@ -58,6 +58,8 @@ class BM25:
     ):
         check_number("k1", k1, at_least=0)
         check_number("b", b, at_least=0, at_most=1)
+        if isinstance(documents, str):
+            raise UserError("the documents are one string; they must be a list of strings, for example [text].")
         self.words = words
         counts = [Counter(words(document)) for document in documents]
         lengths = np.array([count.total() for count in counts], dtype=np.float64)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from llmasos.errors import UserError, check_number
+from llmasos.errors import UserError, check_number, in_words
 
 BLOCK = 1 << 26  # scores held at once: a quarter of a gigabyte
 
@@ -43,10 +43,13 @@ class VectorIndex:
     """
 
     def __init__(self, vectors: Tensor):
-        if vectors.ndim != 2 or not len(vectors):
+        if not isinstance(vectors, Tensor) or vectors.ndim != 2:
+            given = tuple(vectors.shape) if isinstance(vectors, Tensor) else in_words(vectors)
             raise UserError(
-                f"the index is empty: the vectors have the shape {tuple(vectors.shape)}; it must be (N, C), N ≥ 1."
+                f"the vectors of an index are {given}; they must be a tensor (N, C), such as `embed` returns."
             )
+        if not len(vectors):
+            raise UserError("the index is empty: there is no vector in it; embed at least one text.")
         if not vectors.isfinite().all():
             raise UserError("a vector in the index has numbers that are not finite; embed its text again.")
         self.vectors = vectors
@@ -62,10 +65,14 @@ class VectorIndex:
             UserError: the queries have another size, or k is not positive.
         """
         check_number("k", k, whole=True, at_least=1)
-        if queries.ndim != 2 or queries.shape[1] != self.vectors.shape[1]:
+        if queries.ndim != 2:
             raise UserError(
-                f"the queries have the shape {tuple(queries.shape)}, but the vectors in the index have "
-                f"{self.vectors.shape[1]} numbers; embed both with the same model."
+                f"the queries have the shape {tuple(queries.shape)}; it must be (Q, C): for one query, query[None]."
+            )
+        if queries.shape[1] != self.vectors.shape[1]:
+            raise UserError(
+                f"a query has {queries.shape[1]} numbers, and a vector of the index {self.vectors.shape[1]}; embed "
+                "both with the same model."
             )
         rows = max(1, BLOCK // len(self.vectors))
         parts = []

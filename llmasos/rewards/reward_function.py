@@ -166,7 +166,7 @@ def as_list(values: Any) -> Any:
 
 def described(error: BaseException) -> str:
     """An exception in words, with the line of the function that raised it."""
-    frames = traceback.extract_tb(error.__traceback__)
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith("<frozen")]
     line = f" (line {frames[-1].lineno} of {Path(frames[-1].filename).name})" if len(frames) > 1 else ""
     message = str(error).strip().splitlines()
     return f"{type(error).__name__}{': ' + message[0][:200] if message else ''}{line}"

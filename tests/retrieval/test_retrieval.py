@@ -40,6 +40,11 @@ def test_words_in_more_than_half_of_the_documents_never_count_against_one():
     assert (BM25(["a x", "a y", "a z"], words=str.split).scores("a") > 0).all()
 
 
+def test_the_documents_are_no_string():
+    with pytest.raises(UserError, match="the documents are one string"):
+        BM25("a b c")
+
+
 @pytest.mark.parametrize("documents", [[], ["", " ?! "]])
 def test_an_empty_index_is_one_sentence(documents):
     with pytest.raises(UserError, match="the index is empty"):
@@ -59,6 +64,10 @@ def test_the_vector_index_finds_what_sorting_all_dot_products_finds(monkeypatch)
     assert VectorIndex(torch.ones(3, 2)).search(torch.ones(1, 2), k=9).indices.tolist() == [[0, 1, 2]]
     with pytest.raises(UserError, match="embed both with the same model"):
         VectorIndex(vectors).search(torch.zeros(1, 3))
+    with pytest.raises(UserError, match=r"the shape \(8,\); it must be \(Q, C\)"):
+        VectorIndex(vectors).search(queries[0])
+    with pytest.raises(UserError, match="the vectors of an index are a list"):
+        VectorIndex([])
     with pytest.raises(UserError, match="not finite"):
         VectorIndex(torch.tensor([[float("nan")]]))
 
@@ -138,7 +147,7 @@ def test_an_faq_is_markdown_or_a_table(name, text, tmp_path):
     ("a.md", "just text\n", "holds no question"),
     ("a.md", "# Only a title\n", "holds no question"),
     ("a.csv", "question,answer\nHow?,\n", "line 2: the answer is empty"),
-    ("a.csv", "question\nHow?\n", "no column 'answer'"),
+    ("a.csv", "question\nHow?\n", "no column 'answer' for the answer; an FAQ has the columns question and answer"),
     ("a.pdf", "x", "ends in '.pdf', expected an FAQ"),
     ("a.md", "", "is empty"),
 ])  # fmt: skip

@@ -124,8 +124,8 @@ def test_what_cannot_work_is_one_sentence_before_the_run(flags, capsys):
 
 @pytest.mark.parametrize("row, words", [
     ('{"prompt": "a", "chosen": "b", "rejected": "b"}', "chosen and rejected are the same text ('b')"),
-    ('{"prompt": "a", "chosen": "", "rejected": "b"}', "the chosen is empty"),
-    ('{"prompt": "a", "chosen": "b"}', "the rejected is empty"),
+    ('{"prompt": "a", "chosen": "", "rejected": "b"}', "the chosen text is empty"),
+    ('{"prompt": "a", "chosen": "b"}', "the rejected text is empty"),
     ('{"prompt": "' + "a" * 30 + '", "chosen": "b", "rejected": "c"}', "the model's context 24: shorten them"),
 ])  # fmt: skip
 def test_a_useless_pair_is_named_with_its_line_or_skipped(row, words, capsys):
