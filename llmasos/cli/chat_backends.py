@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, Protocol
 
 from llmasos.capabilities import CAPABILITIES
@@ -15,7 +15,7 @@ from llmasos.hub import card_examples, load_pretrained
 from llmasos.prompting import Message, Tool, own_template_note, split_calls, template_of, with_tools
 from llmasos.serving.defaults import API_KEY_VARIABLE
 from llmasos.serving.http.client import Client, ServerError, expected_shape
-from llmasos.tasks import reply_with_tools
+from llmasos.tasks.tool_use import MAX_CALLS, reply_with_tools
 from llmasos.training.device import pick_device
 
 
@@ -104,7 +104,9 @@ class LocalModel:
 
     def sample(self, messages: Sequence[Message], options: SamplingOptions, n: int) -> list[str]:
         if self.tools:
-            replies = reply_with_tools(self.model, self.tokenizer, [messages] * n, self.tools, options)
+            seeds = range(options.seed, options.seed + n * (MAX_CALLS + 1), MAX_CALLS + 1)  # each call takes the next
+            settings = [replace(options, seed=seed) for seed in seeds]
+            replies = [reply_with_tools(self.model, self.tokenizer, [messages], self.tools, s)[0] for s in settings]
             self.warnings, self.calls = [warning for reply in replies for warning in reply.warnings], ()
             return [reply.text for reply in replies]
         ids = self._template.encode(self.tokenizer, messages).ids

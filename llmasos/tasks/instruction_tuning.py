@@ -106,8 +106,7 @@ class InstructionTuning(ExampleTask):
 
     def sample(self, model: Model) -> str:
         chat = self.split("val")[0]
-        messages = [self.prompt(chat)[-1], *self.replies(model, [chat])[0]]
-        return "  →  ".join(message.content for message in messages)
+        return in_one_line([self.prompt(chat)[-1], *self.replies(model, [chat])[0]])
 
     def next_command(self, run: Path) -> str:
         return command("chat", run, *(word for tool in self.tools for word in ("--tools", tool.name)))
@@ -115,12 +114,19 @@ class InstructionTuning(ExampleTask):
     def evaluate(self, model: Model, split: str = "val") -> Report:
         chats = [chat for chat in self.split(split) if chat.messages[-1][0] == ASSISTANT][:MAX_EVALUATED]
         references = [chat.messages[-1][1].strip() for chat in chats]
-        answers = [messages[-1].content for messages in self.replies(model, chats)]
+        replies = self.replies(model, chats)
+        answers = [messages[-1].content for messages in replies]
         wrong = [answer != reference for answer, reference in zip(answers, references, strict=True)]
         questions = [self.prompt(chat)[-1].content for chat in chats]
-        mistakes = show_mistakes(choose_mistakes(wrong, n=4), questions, references, answers, width=300)
+        chosen = choose_mistakes(wrong, n=4)
+        mistakes = show_mistakes(chosen, questions, references, list(map(in_one_line, replies)), width=300)
         exact = proportion("exact answers", len(wrong) - sum(wrong), len(wrong))
         return Report([exact, rouge(answers, references)["ROUGE-L"]], mistakes=mistakes)
+
+
+def in_one_line(messages: Sequence[Message]) -> str:
+    """What was said, with calls and their results, for a report."""
+    return "  →  ".join(message.content for message in messages)
 
 
 def messages_of(chat: Conversation) -> list[Message]:

@@ -183,6 +183,11 @@ def test_a_tool_is_called_while_the_model_answers_and_the_call_is_shown_and_save
     assert [Message(**message) for message in json.loads(file.read_text())["messages"]] == said
 
 
+def test_answers_with_tools_that_vote_differ_from_each_other():
+    backend = chat_backends.LocalModel("storyworld-chat", "cpu", None, tools=[calculator])
+    assert len(set(backend.sample([Message("user", STORY)], SamplingOptions(8), 4))) > 1
+
+
 def test_an_address_needs_no_http(talk, model, served, tmp_path, monkeypatch):
     assert talk(served.removeprefix("http://"), STORY, flags=FEW)[1] == [expected(model, STORY)]
     assert chat.server_url("[::1]:8000") == "http://[::1]:8000"

@@ -156,7 +156,7 @@ def test_a_reward_that_fails_later_loses_nothing_and_can_be_corrected(body, word
     start = "calls = []\ndef reward(prompt, text):\n    calls.append(1)\n"
     Path("my_reward.py").write_text(f"{start}    if len(calls) > 150: {body}\n    return 1.0\n")
     try:
-        assert train(*PG, "--reward-seconds", "0.05", "--steps", "60", "--out", run) == 2
+        assert train(*PG, "--reward-seconds", "0.05", "--steps", "9", "--out", run) == 2
         error = the_error(capsys)
         assert words in error and "the function reward in my_reward.py" in error
         assert all_checkpoints(Path(run)), "the steps before it are saved"
