@@ -6,6 +6,7 @@
   opposite (every CPU computes bf16 correctly, most of them slowly); CI runs part of the tests that way.
 - **Threads.** Tiny tensors gain nothing from a second thread and lose much when the cores are busy.
   `LLMASOS_TEST_THREADS` sets another number.
+- **Disk.** Nothing waits until it is on the disk: a test survives no power failure.
 - **Signals.** A shell that runs pytest in the background makes it ignore Ctrl-C, and `nohup` makes it ignore SIGHUP;
   some tests send them.
 - **Time limit.** pytest ends a test that hangs (`faulthandler_timeout` in pyproject.toml), except slow ones.
@@ -51,9 +52,10 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
 
 def pytest_configure() -> None:
-    """Fix what `--device auto` and `--precision auto` find out about the machine."""
+    """Fix what `--device auto` and `--precision auto` find out about the machine, and how writing ends."""
     torch.backends.mps.is_available = lambda: False
     torch.cpu.get_capabilities = lambda: dict(CAPABILITIES)
+    os.fsync = lambda descriptor: None
 
 
 @pytest.hookimpl(tryfirst=True)

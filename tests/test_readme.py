@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from lessons.machinery.commands import main as lessons
 from lessons.machinery.discovery import find_lesson
 from llmasos import sdk
 from llmasos.datasets import infer
@@ -85,7 +86,7 @@ def test_every_python_block_runs_and_prints_what_it_says(tmp_path, monkeypatch, 
     assert (tmp_path / "my_llm" / "model.safetensors").is_file() and tuple(names["vectors"].shape) == (2, 128)
 
 
-def test_the_verdict_is_what_the_grader_says(tmp_path):
+def test_the_verdict_is_what_the_grader_says(tmp_path, monkeypatch, capsys):
     """The mistake of the README, handed in: divided by D where the formula says √D."""
     stub = find_lesson(3).path.with_name("exercise.py").read_text(encoding="utf-8")
     start = stub.index("raise NotImplementedError", stub.index("def attention("))
@@ -94,13 +95,11 @@ def test_the_verdict_is_what_the_grader_says(tmp_path):
         scores = scores.masked_fill(~mask, float("-inf"))
     return scores.softmax(-1) @ v"""
     solution = stub[:start] + wrong + stub[start + len("raise NotImplementedError") :]
-    checkout = tmp_path / "checkout"
-    shutil.copytree(ROOT / "llmasos", checkout / "llmasos", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(ROOT / "lessons", checkout / "lessons", ignore=shutil.ignore_patterns("__pycache__", "mine"))
-    (checkout / "lessons" / "mine").mkdir()
-    (checkout / "lessons" / "mine" / "03_attention.py").write_text(solution, encoding="utf-8")
-    command = [sys.executable, "-m", "lessons", "check", "3", "--only", "attention"]
-    output = subprocess.run(command, cwd=checkout, capture_output=True, text=True, encoding="utf-8").stdout
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "03_attention.py").write_text(solution, encoding="utf-8")
+    monkeypatch.setenv("LLMASOS_LESSONS_HOME", str(tmp_path))
+    assert lessons(["check", "3", "--only", "attention"]) == 1
+    output = capsys.readouterr().out
     [verdict] = blocks("text")
     assert verdict.strip() in output, output
 

@@ -30,6 +30,9 @@ from llmasos.tasks.task import Report, Task
 from llmasos.tokenizers import TOKENIZERS, Tokenizer
 from llmasos.training.recipe import Recipe
 
+SAMPLE_TOKENS = 60  # of the text that the model writes after each validation
+REPORT_TOKENS = 240  # of each text that the finished model writes
+
 
 class PlainTextTask(Task):
     """A task whose data is text without labels."""
@@ -198,7 +201,7 @@ class LanguageModeling(PlainTextTask):
         return metrics if self.floor is None else {**metrics, "floor": self.floor}
 
     def sample(self, model: Model) -> str:
-        return self.prompt + self.continuations(model, max_new_tokens=60)[0]
+        return self.prompt + self.continuations(model, SAMPLE_TOKENS)[0]
 
     def continuations(self, model: Model, max_new_tokens: int, n: int = 1) -> list[str]:
         """Texts that continue the prompt, sampled at a low temperature."""
@@ -223,7 +226,7 @@ class LanguageModeling(PlainTextTask):
 
     def report(self, model: Model) -> Report:
         """Three texts by the finished model; the loop has already measured its loss."""
-        texts = [(self.prompt + text).strip() for text in self.continuations(model, max_new_tokens=240, n=3)]
+        texts = [(self.prompt + text).strip() for text in self.continuations(model, REPORT_TOKENS, n=3)]
         return Report([], samples=["\n\n".join(["Three texts by the model:", *texts])])
 
     def describe_loss(self, val_loss: float) -> str:

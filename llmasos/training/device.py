@@ -2,6 +2,7 @@
 
 import time
 from contextlib import nullcontext
+from functools import cache
 
 import torch
 from torch import nn
@@ -78,6 +79,12 @@ def compile_model(model: nn.Module, say=print) -> None:
     model.compile()
 
 
+@cache
+def known_matmul_peak(device: torch.device, precision: str) -> float:
+    """`matmul_peak`, measured once in a process."""
+    return matmul_peak(device, precision)
+
+
 def matmul_peak(device: torch.device, precision: str = "fp32", size: int = 1024, seconds: float = 0.3) -> float:
     """The highest rate, in FLOP/s, at which this machine multiplies two (size, size) matrices.
 
@@ -86,7 +93,7 @@ def matmul_peak(device: torch.device, precision: str = "fp32", size: int = 1024,
     """
     if device.type == "cuda":
         size = 8192
-    a = torch.randn(size, size, device=device, dtype=DTYPES[precision])
+    a = torch.randn(size, size, generator=torch.Generator().manual_seed(0)).to(device, DTYPES[precision])
     best, end = float("inf"), time.perf_counter() + seconds
     while time.perf_counter() < end or best == float("inf"):
         synchronize(device)
@@ -95,6 +102,19 @@ def matmul_peak(device: torch.device, precision: str = "fp32", size: int = 1024,
         synchronize(device)
         best = min(best, time.perf_counter() - start)
     return 2.0 * size**3 / best
+
+
+def seed_generators(seed: int, device: torch.device) -> None:
+    """Set the random generators of the CPU and of a device.
+
+    The numbers are those after `torch.manual_seed`, which also looks for accelerators of every kind: a millisecond, as
+    long as a step of a small model.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)
 
 
 def synchronize(device: torch.device) -> None:

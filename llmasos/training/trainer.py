@@ -36,7 +36,7 @@ from llmasos.training.checkpoints import (
     load_checkpoint,
     save_checkpoint,
 )
-from llmasos.training.device import autocast, compile_model, matmul_peak, pick_precision
+from llmasos.training.device import autocast, compile_model, known_matmul_peak, pick_precision, seed_generators
 from llmasos.training.distributed import DistributedContext, maybe_no_sync, to_device
 from llmasos.training.log import RunLog
 from llmasos.training.optimizers import learning_rate_factor, make_optimizers, set_learning_rate
@@ -285,7 +285,8 @@ class Trainer:
 
     def seed_dropout(self, micro_batch: int) -> None:
         """Set torch's random generator for a micro-batch of this step, counted over the updates of the step."""
-        torch.manual_seed(derive_seed(self.settings.seed, self.state.step, self.context.rank, micro_batch))
+        seed = derive_seed(self.settings.seed, self.state.step, self.context.rank, micro_batch)
+        seed_generators(seed, self.device)
 
     def micro_batches(self, step: int) -> Iterator[Batch]:
         """This process's rows of a step's global batch, as `gradient_accumulation_steps` batches on the device."""
@@ -358,7 +359,7 @@ class Trainer:
         """The run's log. For the MFU, the machine's best rate is measured first."""
         mfu_per_rate = None
         if self.flops_per_token:
-            mfu_per_rate = self.flops_per_token / (matmul_peak(self.device, self.precision) * self.context.size)
+            mfu_per_rate = self.flops_per_token / (known_matmul_peak(self.device, self.precision) * self.context.size)
         steps = self.state.step, self.settings.max_steps
         return RunLog(self.run, *steps, self.unit, mfu_per_rate, self.context.is_main)
 

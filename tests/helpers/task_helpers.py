@@ -19,6 +19,7 @@ from llmasos.cli.cli import run as run_command
 from llmasos.cli.eval import main as eval_main
 from llmasos.cli.train import main as train_main
 from llmasos.storage import load_tensors
+from llmasos.tasks import language_modeling
 from llmasos.training.checkpoints import all_checkpoints
 from llmasos.training.trainer import Trainer
 
@@ -111,8 +112,13 @@ def write_jsonl(name: str, rows: list[dict[str, str]]) -> None:
 
 @contextmanager
 def workplace(folder: Path) -> Iterator[None]:
-    """Work in a folder of one's own that holds the files of `write_files`; caches go there, too."""
+    """Work in a folder of one's own that holds the files of `write_files`; caches go there, too.
+
+    Models write short texts there, since those of models that have learned nothing take longer than their training.
+    """
     with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(language_modeling, "SAMPLE_TOKENS", 8)
+        monkeypatch.setattr(language_modeling, "REPORT_TOKENS", 8)
         monkeypatch.setattr("llmasos.datasets.tokens.default_cache_folder", lambda: folder / "cache")
         monkeypatch.chdir(folder)
         write_files()

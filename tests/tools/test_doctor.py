@@ -34,6 +34,12 @@ def with_versions(monkeypatch, **versions: str | None) -> None:
     )
 
 
+@pytest.fixture(autouse=True)
+def peak(monkeypatch):
+    """What the multiplication of large matrices would find out is not measured."""
+    monkeypatch.setattr(hardware, "matmul_peak", lambda device, precision, seconds: 5e9)
+
+
 # The whole command
 
 
@@ -58,7 +64,6 @@ def test_the_json_holds_every_section(capsys):
 
 
 def test_the_peaks_are_measured_and_the_compiler_is_tried_if_asked(monkeypatch, capsys):
-    monkeypatch.setattr(hardware, "matmul_peak", lambda device, precision, seconds: 5e9)
     monkeypatch.setattr(software, "compile_failure", lambda device: None)
     assert doctor.main(["--full", "--json"]) == 0
     checks = json.loads(capsys.readouterr().out)["checks"]["computing"]
@@ -84,6 +89,7 @@ def test_without_torch_the_checks_that_need_it_are_skipped(monkeypatch, capsys):
 
 def test_warnings_alone_do_not_prevent_training(monkeypatch, capsys):
     monkeypatch.setattr(software, "find_compiler", lambda: None)
+    monkeypatch.setattr(hardware, "make_step", lambda config, batch_size, device: lambda: 1.0)
     assert doctor.main([]) == 0
     out = capsys.readouterr().out
     assert "no C++ compiler" in out and "warnings above do not prevent it" in out
