@@ -102,7 +102,7 @@ WRONG = {
     "columns for text": (given("text", "--columns", "text=a"), ["has no field 'a'", "leave the columns out"]),
     "a label for bert": (given("bert", "--columns", "label=a"), ["this task reads text alone", "text=NAME"]),
     "a second text for a dataset": (
-        given("text", "--data", "storyworld:50", "--val-data", "one-text.txt"), ["a dataset with its own splits"]),
+        given("text", "--val-data", "one-text.txt", data="storyworld:50"), ["a dataset with its own splits"]),
     "a second text that is not there": (given("text", "--val-data", "nothing.txt"), ["no file", "'nothing.txt'"]),
     "skip for text": (given("text", "--skip-bad"), ["--skip-bad means nothing"]),
     # Contexts without room
