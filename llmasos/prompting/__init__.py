@@ -14,13 +14,13 @@ if TYPE_CHECKING:  # each on first use
     )
     from llmasos.prompting.conversation import Conversation, Dropped
     from llmasos.prompting.few_shot import FewShot, FewShotPrompt
-    from llmasos.prompting.own_template import own_template_note, template_of
+    from llmasos.prompting.own_template import offer_tools, own_template_note, template_of
     from llmasos.prompting.self_consistency import MajorityVote, majority_vote
     from llmasos.prompting.tools import BUILT_IN, Tool, calculator, run_call, split_calls, with_tools
 
 __all__ = [
     "BUILT_IN", "TEMPLATES", "ChatTemplate", "Conversation", "Dropped", "EncodedChat", "FewShot", "FewShotPrompt",
-    "MajorityVote", "Message", "Tool", "calculate", "calculator", "majority_vote", "own_template_note", "run_call",
-    "split_calls", "template_of", "with_tools",
+    "MajorityVote", "Message", "Tool", "calculate", "calculator", "majority_vote", "offer_tools", "own_template_note",
+    "run_call", "split_calls", "template_of", "with_tools",
 ]  # fmt: skip
 lazy_exports(__name__)

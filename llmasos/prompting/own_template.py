@@ -11,6 +11,7 @@ Training needs to know which tokens the assistant writes. A program says so with
 found by writing the conversation again with another text in the place of each answer.
 """
 
+import json
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
+from llmasos.datasets.tool_calls import CALL_END, CALL_START, ToolCall, write_call
 from llmasos.errors import UserError, shown
 from llmasos.generation import SamplingOptions
 from llmasos.prompting.chat_template import (
@@ -30,6 +32,7 @@ from llmasos.prompting.chat_template import (
     Message,
     validated,
 )
+from llmasos.prompting.tools import split_calls, with_tools
 from llmasos.tokenizers.tokenizer import CLS, END_OF_TEXT, Tokenizer
 
 if TYPE_CHECKING:  # jinja2 is imported when there is a program to run
@@ -38,6 +41,12 @@ if TYPE_CHECKING:  # jinja2 is imported when there is a program to run
 OWN = "own"  # the name of a model's own template
 FIRST_MARK = 0xF0000  # a private character of Unicode
 QUESTION, ANSWER, NEXT = "Wq7-question", "Wq7-answer", "Wq7-next"  # contents that are found again in a written text
+
+CALLED = "Wq7-tool"
+NO_TOOLS = (
+    "the model's own chat template has no form for tools that is known here, so the system message describes them; the "
+    "model may not call them."
+)
 
 
 @dataclass(frozen=True)
@@ -63,11 +72,15 @@ class OwnTemplate(ChatTemplate):
         program: is run for each conversation.
         variables: that the program gets besides the conversation: the names of special tokens.
         stops: texts that end an answer, if no special token does.
+        knows_tools: whether the program writes tools, and calls of them between the marks of `tool_calls.py`.
+        tools: descriptions of the tools that the model may call.
     """
 
     program: "Template" = field(default=None, compare=False)  # type: ignore[assignment]
     variables: Mapping[str, Any] = field(default_factory=dict)
     stops: tuple[str, ...] = ()
+    knows_tools: bool = False
+    tools: Sequence[Mapping[str, Any]] = ()
 
     def write(
         self, messages: Sequence[Message], special: Sequence[str] = (), add_generation_prompt: bool = True
@@ -84,13 +97,12 @@ class OwnTemplate(ChatTemplate):
         """
         from llmasos.prompting.jinja import Refusal, TemplateError
 
-        mark = unused_character([message.content for message in messages])
-        hidden = [message._replace(content=marked(message.content, special, mark)) for message in messages]
+        data = {"messages": list(map(self.message_data, messages)), "tools": list(self.tools) or None}
+        mark = unused_character([json.dumps(data, ensure_ascii=False)])
         variables = {
-            "tools": None,
             "documents": None,
             **self.variables,
-            "messages": [message._asdict() for message in hidden],
+            **marked_data(data, special, mark),
             "add_generation_prompt": add_generation_prompt,
         }
         try:
@@ -110,6 +122,14 @@ class OwnTemplate(ChatTemplate):
             tuple(place - number for number, place in enumerate(places)),
             [(before(start), before(end)) for start, end in generated],
         )
+
+    def message_data(self, message: Message) -> dict[str, Any]:
+        """A message as the program gets it: an assistant's calls apart from its text, if the program knows calls."""
+        text, calls = split_calls(message.content) if self.knows_tools and message.role == ASSISTANT else ("", [])
+        if not calls:
+            return message._asdict()
+        functions = [{"type": "function", "function": call._asdict()} for call in calls]
+        return {"role": ASSISTANT, "content": text, "tool_calls": functions}
 
     def encode(
         self, tokenizer: Tokenizer, messages: Sequence[Message | Mapping[str, str]], add_generation_prompt: bool = True
@@ -203,6 +223,15 @@ def marked(text: str, names: Sequence[str], mark: str) -> str:
     return pattern.sub(lambda match: match[0][: len(match[0]) > 1] + mark + match[0][len(match[0]) > 1 :], text)
 
 
+def marked_data(value: Any, names: Sequence[str], mark: str) -> Any:
+    """Data in whose texts a mark is inside each of these names."""
+    if isinstance(value, str):
+        return marked(value, names, mark)
+    if isinstance(value, Mapping):
+        return {marked(key, names, mark): marked_data(item, names, mark) for key, item in value.items()}
+    return [marked_data(item, names, mark) for item in value] if isinstance(value, list | tuple) else value
+
+
 def variables_of(tokenizer: Tokenizer) -> dict[str, str]:
     """The special tokens that a program may name: bos_token, eos_token, …"""
     names = {"eos_token": tokenizer.token_text(tokenizer.end_of_text)} if CLS not in tokenizer.special_tokens else {}
@@ -226,6 +255,7 @@ def open_program(source: str, variables: tuple[tuple[str, str], ...], special: t
     text = template.write(conversation, add_generation_prompt=False).text
     if QUESTION not in prompt or ANSWER not in text:
         raise UserError("it does not write the messages.")
+    template = replace(template, knows_tools=writes_tools(template))
     rest = text.partition(ANSWER)[2]
     found = [(rest.index(name), name) for name in special if name in rest]
     if found:
@@ -236,6 +266,45 @@ def open_program(source: str, variables: tuple[tuple[str, str], ...], special: t
         longer = ""
     between = longer.partition(ANSWER)[2].partition(NEXT)[0].strip() if NEXT in longer else ""
     return replace(template, stops=(between,) if len(between) > 2 else ())
+
+
+def writes_tools(template: OwnTemplate) -> bool:
+    """Whether a program writes tools, and calls of them between our marks."""
+    tool = {"type": "function", "function": {"name": CALLED, "description": "", "parameters": {"type": "object"}}}
+    asking = [Message("user", QUESTION)]
+    calling = [*asking, Message(ASSISTANT, write_call(ToolCall(CALLED, {}))), Message(TOOL, ANSWER)]
+    offering = replace(template, knows_tools=True, tools=(tool,))
+    try:
+        before, after = offering.write(asking).text, offering.write(calling).text.partition(QUESTION)[2]
+    except UserError:  # it takes no tools, or no results of them
+        return False
+    call = after.partition(CALL_START)[2].partition(CALL_END)[0]
+    return CALLED in before and CALLED in call and ANSWER in after
+
+
+def offer_tools(
+    template: ChatTemplate, messages: Sequence[Any], descriptions: Sequence[Mapping[str, Any]]
+) -> tuple[ChatTemplate, list[Any], str]:
+    """A template and a conversation in which the model reads which tools there are.
+
+    A model's own program writes the tools in its own form, if it knows tools. For any other template, the system
+    message describes them.
+
+    Args:
+        template: of the model.
+        messages: as `ChatTemplate.encode` takes them.
+        descriptions: of the tools, as `Tool.describe` makes them; without any, nothing changes.
+
+    Returns:
+        The template to encode the messages with, the messages, and a sentence for the user; "" if there is none.
+    """
+    if not descriptions:
+        return template, list(messages), ""
+    if not isinstance(template, OwnTemplate):
+        return template, with_tools(messages, descriptions), ""
+    if template.knows_tools:
+        return replace(template, tools=tuple(descriptions)), list(messages), ""
+    return template, with_tools(messages, descriptions), NO_TOOLS
 
 
 def own_template(tokenizer: Tokenizer) -> tuple[OwnTemplate | None, str]:

@@ -11,7 +11,7 @@ from llmasos.generation.call_grammar import call_grammar
 from llmasos.generation.grammar import Grammar
 from llmasos.generation.tool_calls import generate_with_tools
 from llmasos.models import Model
-from llmasos.prompting import Message, Tool, run_call, template_of, with_tools
+from llmasos.prompting import Message, Tool, offer_tools, run_call, template_of
 from llmasos.tokenizers import Tokenizer
 
 MAX_CALLS = 8
@@ -52,7 +52,7 @@ def reply_with_tools(
         tools: functions with names, or `Tool`s.
         options: of sampling; `max_new_tokens` limits each message.
         max_calls: how many calls each answer may make.
-        describe: whether the system message says which tools there are; False for a model that knows them by heart.
+        describe: whether the model reads which tools there are; False for one that knows them by heart.
         tool_choice: "auto": the model may call tools; "required": the first thing it writes is a call of one of them,
             with arguments that its JSON schema allows; a tool or its name: a call of that one. After the result it may
             write anything.
@@ -71,8 +71,11 @@ def reply_with_tools(
             f"a forced call and {'grammar' if options.grammar else 'stop'} contradict each other; leave one out."
         )
     template = template_of(tokenizer)
-    if describe and known:
-        chats = [with_tools(messages, [tool.describe() for tool in known]) for messages in chats]
+    warning, descriptions = "", [tool.describe() for tool in known] if describe else []
+    offers = [offer_tools(template, messages, descriptions) for messages in chats]
+    if offers:
+        template, _, warning = offers[0]
+        chats = [messages for _, messages, _ in offers]
     prompts = [template.encode(tokenizer, messages).ids for messages in chats]
     outcomes: list[list[str]] = [[] for _ in prompts]
 
@@ -88,7 +91,8 @@ def reply_with_tools(
         messages = [Message("assistant", text.strip()) for text in result.texts]
         for n, answer in enumerate(answers):
             messages.insert(2 * n + 1, Message("tool", answer))
-        replies.append(ToolReply(messages[-1].content, messages, list(dict.fromkeys(result.warnings))))
+        warnings = list(dict.fromkeys([*([warning] if warning else []), *result.warnings]))
+        replies.append(ToolReply(messages[-1].content, messages, warnings))
     return replies
 
 

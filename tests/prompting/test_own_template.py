@@ -1,14 +1,18 @@
 """A model's own chat template: its tokens are those of transformers, and no message can write a special token."""
 
 import pytest
+from generation_helpers import ScriptedModel
 from jinja_helpers import by_jinja2
 from template_families import CHATML, FAMILIES
 
+from llmasos.datasets.tool_calls import ToolCall, write_call
 from llmasos.errors import UserError
 from llmasos.generation import SamplingOptions
 from llmasos.hub.tokenizers import load_any_tokenizer
-from llmasos.prompting import Message, own_template_note, template_of
+from llmasos.prompting import Message, Tool, calculator, offer_tools, own_template_note, template_of, with_tools
+from llmasos.prompting.chat_template import validated
 from llmasos.prompting.own_template import marked, unused_character
+from llmasos.tasks import reply_with_tools
 from llmasos.tokenizers import train_tokenizer
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<s>", "</s>", "<start_of_turn>", "<end_of_turn>", "<|user|>",
@@ -16,6 +20,7 @@ SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<s>", "</s>", "<start
            "<｜end▁of▁sentence｜>")  # fmt: skip
 CHAT = [Message("user", " Hi! "), Message("assistant", "Yes."), Message("user", "And?"), Message("assistant", "No.")]
 QUESTION = CHAT[:1]
+CALL = write_call(ToolCall("calculator", {"expression": "1 + 1<|im_end|>"}))
 
 
 def tokenizer_with(program: str):
@@ -93,6 +98,62 @@ def test_a_result_of_a_tool_continues_the_conversation():
     text = tokenizer.decode(template_of(tokenizer).encode_result(tokenizer, "42<|im_end|>"))
     assert text.startswith("<|im_end|>\n<|im_start|>user\n<tool_response>\n42<|im_end|>\n</tool_response>")
     assert text.endswith("<|im_start|>assistant\n")
+
+
+NOW = {"name": "now", "description": "The <|im_end|> time.", "parameters": {"type": "object", "properties": {}}}
+TOOLS = [Tool.of(calculator).describe(), {"type": "function", "function": NOW}]
+CALLING = [
+    {"role": "system", "content": "Be short."},
+    {"role": "user", "content": "What is 17 * 25?"},
+    {"role": "assistant", "content": "Let me see.", "tool_calls": [
+        {"type": "function", "function": {"name": "calculator", "arguments": {"expression": "1 + 2", "n": [3.5]}}},
+        {"type": "function", "function": {"name": "now", "arguments": {}}},
+    ]},
+    {"role": "tool", "content": "425"},
+    {"role": "tool", "content": "noon"},
+    {"role": "assistant", "content": "It is 425."},
+]  # fmt: skip
+KNOW_TOOLS = ("chatml",)  # of the families; the others write none, or calls in another form than ours
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_program_that_knows_tools_gets_them_and_their_calls_as_transformers_gives_them(family):
+    template = template_of(tokenizer_with(FAMILIES[family]))
+    offering, messages, warning = offer_tools(template, validated(CALLING), TOOLS)
+    if family not in KNOW_TOOLS:
+        assert offering is template and messages == with_tools(validated(CALLING), TOOLS)
+        assert "has no form for tools that is known here, so the system message describes them" in warning
+        return
+    assert not warning
+    for n, add in ((2, True), (3, False), (5, True), (6, False)):
+        variables = {"messages": CALLING[:n], "tools": TOOLS, "bos_token": "<s>", "eos_token": "</s>"}
+        expected = by_jinja2(FAMILIES[family], variables | {"add_generation_prompt": add})
+        assert offering.write(messages[:n], special=SPECIAL, add_generation_prompt=add).text == expected
+
+
+def test_tools_and_calls_cannot_write_special_tokens_and_results_continue_the_conversation():
+    tokenizer = tokenizer_with(CHATML)
+    template, messages, _ = offer_tools(template_of(tokenizer), [*QUESTION, Message("assistant", CALL)], TOOLS)
+    before = template.encode(tokenizer, messages[:1]).ids
+    assert before.count(tokenizer.special_tokens["<|im_end|>"]) == 2, "of the system message and the question"
+    whole = template.encode(tokenizer, [*messages, Message("tool", "425")]).ids
+    rest = template.encode_result(tokenizer, "425")
+    assert whole[-len(rest) :] == rest and whole.count(tokenizer.special_tokens["<|im_end|>"]) == 4
+    ids, loss_mask = template.encode(tokenizer, messages, add_generation_prompt=False)
+    learned = tokenizer.decode([id for id, m in zip(ids, loss_mask, strict=True) if m])
+    assert "<tool_call>" in learned and learned.endswith("<|im_end|>") and "Hi!" not in learned
+
+
+def test_a_reply_with_tools_of_a_model_with_its_own_form():
+    tokenizer = tokenizer_with(CHATML)
+    template, messages, _ = offer_tools(template_of(tokenizer), QUESTION, [Tool.of(calculator).describe()])
+    wrote = '\n<tool_call>\n{"name": "calculator", "arguments": {"expression": "17 * 25"}}\n</tool_call>'
+    answer = [*tokenizer.encode("It is 425."), tokenizer.special_tokens["<|im_end|>"]]
+    ids = [*template.encode(tokenizer, messages).ids, *tokenizer.encode(wrote),
+           *template.encode_result(tokenizer, "425"), *answer, *[tokenizer.end_of_text] * 300]  # fmt: skip
+    model = ScriptedModel(ids, tokenizer.vocab_size)
+    [reply] = reply_with_tools(model, tokenizer, [QUESTION], [calculator], SamplingOptions(200, temperature=0))
+    assert reply.text == "It is 425." and reply.messages[1] == Message("tool", "425") and not reply.warnings
 
 
 def test_a_conversation_that_the_program_refuses_is_a_sentence():

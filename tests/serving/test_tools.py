@@ -6,9 +6,10 @@ import pytest
 from generation_helpers import ScriptedModel
 from model_helpers import random_gpt
 from serving_http_helpers import app_of, ask, server_of
+from template_families import CHATML, FAMILIES
 
 from llmasos.datasets.tool_calls import CALL_START, ToolCall, write_call
-from llmasos.prompting import Message, Tool, calculate, calculator, with_tools
+from llmasos.prompting import Message, Tool, calculate, calculator, offer_tools, template_of, with_tools
 from llmasos.prompting.chat_template import TEMPLATES, special_tokens_for
 from llmasos.serving.api.tools import CallReader
 from llmasos.serving.engine import Engine
@@ -50,6 +51,22 @@ def test_the_loop_of_the_unmodified_client(stream):
                     result = calculate(json.loads(call.function.arguments)["expression"])
                     messages.append({"role": "tool", "tool_call_id": call.id, "content": result})
     assert choice.message.content == "It is 425." and choice.finish_reason == "stop" and len(messages) == 4
+
+
+def test_a_model_with_a_template_of_its_own_reads_tools_and_writes_calls_in_its_own_form():
+    tokenizer = train_tokenizer("byte", [], 300, special_tokens_for("chatml"))
+    tokenizer.chat_template = CHATML
+    template, messages, _ = offer_tools(template_of(tokenizer), [Message(**QUESTION)], TOOLS)
+    wrote = '\n<tool_call>\n{"name": "calculator", "arguments": {"expression": "17 * 25"}}\n</tool_call>'
+    ids = [*template.encode(tokenizer, messages).ids, *tokenizer.encode(wrote), *[tokenizer.end_of_text] * 300]
+    body = {"messages": [QUESTION], "tools": TOOLS, "temperature": 0, "max_tokens": 100}
+    with app_of(Engine(ScriptedModel(ids, tokenizer.vocab_size, context_length=2000), tokenizer)) as app:
+        [choice] = ask(app, "POST", CHAT, body).json["choices"]
+        [call] = choice["message"]["tool_calls"]
+        assert json.loads(call["function"]["arguments"]) == {"expression": "17 * 25"} and "warnings" not in choice
+    tokenizer.chat_template = FAMILIES["phi3"]
+    with app_of(Engine(ScriptedModel(ids, tokenizer.vocab_size, context_length=2000), tokenizer)) as app:
+        assert "has no form for tools" in ask(app, "POST", CHAT, body).json["choices"][0]["warnings"][0]
 
 
 @pytest.mark.parametrize("text", [f"{CALL_START}17 * 25</tool_call>", CALL_START + "9" * 59, "no call", "a <tool", "<"])

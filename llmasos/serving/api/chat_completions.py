@@ -15,7 +15,7 @@ from typing import Any
 
 from llmasos.datasets.tool_calls import CALL_END, calls_as_text
 from llmasos.errors import UserError
-from llmasos.prompting import Conversation, Message, with_tools
+from llmasos.prompting import ChatTemplate, Conversation, Message, offer_tools
 from llmasos.prompting.chat_template import ASSISTANT, PLAIN, ROLES, TOOL
 from llmasos.serving.api import openai_fields, tools
 from llmasos.serving.api.generation import (
@@ -175,13 +175,15 @@ def reply(request: Request) -> Response:
     prefix_ids = tokenizer.encode(prefix) if isinstance(prefix, str) else prefix
     limits = [values[name] for name in ("max_tokens", "max_completion_tokens") if values[name] is not None]
     conversation = [Message(**message) for message in values["messages"]]
-    if descriptions:
-        conversation = with_tools(conversation, descriptions)
-    messages, warnings = fit_context(served, conversation, len(prefix_ids), min(limits, default=served.max_tokens))
-    prompt = [*served.template.encode(tokenizer, messages).ids, *prefix_ids]
+    assert served.template is not None  # or it would have no chat
+    template, conversation, warning = offer_tools(served.template, conversation, descriptions)
+    n_wanted = min(limits, default=served.max_tokens)
+    messages, warnings = fit_context(served, template, conversation, len(prefix_ids), n_wanted)
+    warnings += [warning] if warning else []
+    prompt = [*template.encode(tokenizer, messages).ids, *prefix_ids]
     room = max(DEFAULT_TOKENS, served.engine.context_length - len(prompt))
     options = sampling_options(values, min(limits, default=min(room, served.default_tokens(MAX_DEFAULT_TOKENS))))
-    options = replace(served.template.with_stops(options), grammar=values["response_format"])
+    options = replace(template.with_stops(options), grammar=values["response_format"])
     if descriptions:
         if options.grammar is not None:
             raise RequestError("tools and response_format both say what the reply looks like; leave one of them out.",
@@ -210,7 +212,7 @@ def reply(request: Request) -> Response:
 
 
 def fit_context(
-    served: ServedModel, messages: Sequence[Message], n_prefix_tokens: int, max_new_tokens: int
+    served: ServedModel, template: ChatTemplate, messages: Sequence[Message], n_prefix_tokens: int, max_new_tokens: int
 ) -> tuple[list[Message], list[str]]:
     """The messages that the model reads, and a warning if these are not all.
 
@@ -219,6 +221,7 @@ def fit_context(
 
     Args:
         served: the model.
+        template: of the conversation.
         messages: the conversation, at least one message.
         n_prefix_tokens: the length of the reply's prefix.
         max_new_tokens: how many the request asks for.
@@ -226,7 +229,7 @@ def fit_context(
     Raises:
         RequestError: the last message does not fit, even without new tokens.
     """
-    count, context_length = served.template.token_counter(served.tokenizer), served.engine.context_length
+    count, context_length = template.token_counter(served.tokenizer), served.engine.context_length
     n_tokens = count(messages) + n_prefix_tokens
     if n_tokens <= context_length:
         return list(messages), []

@@ -1,9 +1,9 @@
 """Tools in the chat API, in OpenAI's format: what a request says about them, and the calls in a reply.
 
-The client runs its own functions. The model reads in the system message which there are. Where it writes a call, the
-reply ends, and the call is sent as `tool_calls` with the finish reason "tool_calls". The client appends that message
-and one of the role "tool" with the result, and asks again. A call that never ends, is not JSON, or is of a function
-that the request does not allow is sent as text.
+The client runs its own functions. The model reads which there are, in the system message or as its own chat template
+writes them. Where it writes a call, the reply ends, and the call is sent as `tool_calls` with the finish reason
+"tool_calls". The client appends that message and one of the role "tool" with the result, and asks again. A call that
+never ends, is not JSON, or is of a function that the request does not allow is sent as text.
 
 If `tool_choice` is "required" or a function, the reply is a call, whatever the model would have written: tokens that
 would make it anything else, or its arguments something that the function's JSON schema does not allow, are impossible.
