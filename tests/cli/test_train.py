@@ -244,8 +244,7 @@ def best_loss(run: str) -> float:
 
 @pytest.mark.slow
 @pytest.mark.skipif("LLMASOS_DATA" not in os.environ, reason="needs Tiny Shakespeare in $LLMASOS_DATA")
-@pytest.mark.parametrize("optimizer, limit", [("adamw", 1.80), ("muon", 1.63)])
-def test_shakespeare_at_character_level_reaches_the_stated_loss(optimizer, limit):
-    """Two minutes each on two cores. The best-known small trainer reaches 1.864 with this budget."""
-    assert run_command(main, ["shakespeare", "--optimizer", optimizer, "--out", "run", "--device", "cpu"]) == 0
-    assert best_loss("run") <= limit
+def test_shakespeare_at_character_level_reaches_the_stated_loss():
+    """Two minutes on two cores. The best-known small trainer reaches 1.864 with this budget."""
+    assert run_command(main, ["shakespeare", "--out", "run", "--device", "cpu"]) == 0
+    assert best_loss("run") <= 1.80

@@ -190,8 +190,11 @@ def assert_exported_equals_eager(model: nn.Module, n_inputs: int) -> None:
 @pytest.mark.slow
 @every_shape
 def test_an_exported_model_computes_every_size_with_and_without_gradients(shape, monkeypatch):
+    """One program for all sizes; some shapes also with one input alone, and without gradients on an old processor."""
     model = make(shape)
     assert_exported_equals_eager(model, 3)
+    if shape not in FEW:  # an export takes seconds
+        return
     if len(inputs(model)) == 2:
         assert_exported_equals_eager(model, 1)
     monkeypatch.setattr("llmasos.nn.cpu.SLOW_VECTOR_KERNEL", True)
