@@ -7,6 +7,7 @@ be silently different.
 
 import importlib
 import inspect
+import os
 import random
 import re
 
@@ -275,6 +276,9 @@ def outcome(name, changes, folder):
     return "equal" if torch.allclose(ours, expected, rtol=1e-4, atol=1e-5) else "different"
 
 
+N_CONFIGS = int(os.environ.get("LLMASOS_FUZZ", 20))
+
+
 def choose(name, rng):
     """A few fields with a value for each."""
     fields = {field: values for field, values in (EVERYWHERE | FAMILIES[name][1]).items() if values}
@@ -289,13 +293,14 @@ def test_no_config_is_silently_different(name, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
-def test_each_field_alone_and_two_hundred_configs(name, tmp_path, record_property):
+def test_each_field_alone_and_many_configs(name, tmp_path, record_property):
+    """With LLMASOS_FUZZ=200 configs of several fields, before a release; CI tries fewer."""
     fields = EVERYWHERE | FAMILIES[name][1]
     tried = [{field: value} for field, values in fields.items() for value in values]
-    tried += [choose(name, random.Random(seed)) for seed in range(4, 204)]
+    tried += [choose(name, random.Random(seed)) for seed in range(4, 4 + N_CONFIGS)]
     outcomes = [outcome(name, changes, tmp_path / str(i)) for i, changes in enumerate(tried)]
     for result in ("equal", "refused", "impossible", "different"):
         record_property(result, outcomes.count(result))
     print(name, {result: outcomes.count(result) for result in ("equal", "refused", "impossible", "different")})
     assert not [changes for changes, result in zip(tried, outcomes, strict=True) if result == "different"]
-    assert outcomes.count("equal") > 100
+    assert outcomes.count("equal") > len(tried) / 3
