@@ -266,3 +266,10 @@ def test_a_word_is_misspelled_in_one_place():
     for _ in range(200):
         wrong = _misspelled("meadow", rng)
         assert wrong != "meadow" and wrong[0] == "m" and abs(len(wrong) - 6) <= 1
+
+
+def test_a_story_is_valid_up_to_the_place_where_it_is_spoiled():
+    """Also in the middle of a word that several people or things could fill."""
+    text = next(iter(stories("val", 1))).text
+    for place in range(0, 150, 7):
+        assert valid_prefix_length(text[:place] + "§" * 60) == place

@@ -152,10 +152,11 @@ def tell(teller: Teller, split: str | None = None) -> Story | None:
     teller.plan("thing", plot.things[: teller.world.things])
 
     def check_split() -> None:
-        if split is not None and splits.split_of(*combination(teller, plot)) != split:
+        if splits.split_of(*combination(teller, plot)) != split:
             raise OtherSplit
 
-    teller.watch("thing", check_split)
+    if split is not None:
+        teller.watch("thing", check_split)
     try:
         outcome = plot.tell(teller)
     except OtherSplit:
