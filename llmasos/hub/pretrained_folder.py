@@ -46,7 +46,7 @@ from llmasos.tokenizers.tokenizer import TEMPLATE_FILE
 
 Say = Callable[[str], None]
 WRAPPERS = ("module.", "_orig_mod.")
-ENCODERS = ("bert", "distilbert", "mpnet")  # the model types that do not generate
+ENCODERS = ("bert", "distilbert", "mpnet", "modernbert")  # the model types that do not generate
 
 
 def read_model(folder: Path, device: torch.device | str = "cpu", say: Say = warnings.warn) -> Model:

@@ -85,7 +85,7 @@ def forward_trace(model: Model, ids: Tensor, position: int = -1, head: int = 0) 
     with eval_mode(model), record_weights(model) as weights, recorded_rows(model, position, head) as kept:
         hidden = model.hidden_states(ids)[:, position]  # (1, C)
         logits = (model.lm_head if isinstance(model, GPT) else model.masked_lm_head)(hidden)[0]  # (V,)
-    tables = (model.rotary, model.local_rotary or model.rotary) if isinstance(model, GPT) else (None, None)
+    tables = (model.rotary, model.local_rotary or model.rotary)
     rotary, local_rotary = (None if table is None else table(position_ids(ids)) for table in tables)
     steps = embedding_steps(model, kept)
     for number, block in enumerate(cast(list[Block], model.blocks)):

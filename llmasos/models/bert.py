@@ -5,10 +5,11 @@
 
 The embedding of a position is the sum of three: its token, its position, and its segment (first or second text). The
 original has post-norm blocks, the exact GELU, and norm_eps 1e-12. DistilBERT (Sanh et al. 2019) has neither segments
-nor next sentences; MPNet (Song et al. 2020) adds relative positions to the scores.
+nor next sentences; MPNet (Song et al. 2020) adds relative positions to the scores. ModernBERT (Warner et al. 2024) has
+pre-norm blocks with rotary positions, most of which see only a window around each token.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +22,12 @@ from llmasos.nn import (
     Embedding,
     EncoderBlock,
     LearnedPositions,
+    local_mask,
     make_final_norm,
+    make_local_rotary,
     make_norm,
     make_relative_bias,
+    make_rotary,
     padding_mask,
     position_ids,
 )
@@ -45,20 +49,27 @@ class BERT(Backbone):
     """
 
     def __init__(self, config: ModelConfig):
-        if config.positions != "learned":
-            raise UserError(f"BERT has learned positions; positions is {config.positions!r}.")
+        if config.positions not in ("learned", "rotary"):
+            raise UserError(f"BERT has learned or rotary positions; positions is {config.positions!r}.")
         super().__init__(config)
         self.token_embedding = Embedding(config.vocab_size, config.d_model)
-        self.position_embedding = LearnedPositions(config.context_length, config.d_model)
+        self.rotary, self.local_rotary = make_rotary(config), make_local_rotary(config)
+        self.position_embedding = None
+        if self.rotary is None:
+            self.position_embedding = LearnedPositions(config.context_length, config.d_model)
         if config.n_segments:
             self.segment_embedding = Embedding(config.n_segments, config.d_model)
         self.embedding_norm = make_norm(config)
         self.dropout = nn.Dropout(config.dropout)
         self.relative_bias = make_relative_bias(config, causal=False)
         self.blocks = nn.ModuleList(EncoderBlock(config) for _ in range(config.n_layers))
+        if not config.first_norm:
+            first: Any = self.blocks[0]
+            first.attention_residual.norm = nn.Identity()
         self.final_norm = make_final_norm(config)
         if config.has_pooler:
-            self.pooler = nn.Linear(config.d_model, config.d_model)
+            norm_last = config.pooler == "norm"
+            self.pooler = PredictionHead(config) if norm_last else nn.Linear(config.d_model, config.d_model)
         if config.is_pretraining:
             self.masked_lm_head = MaskedLMHead(config)
             if config.next_sentence:
@@ -97,39 +108,66 @@ class BERT(Backbone):
         """The residual stream after the last block: (B, T) → (B, T, C); see `Backbone.hidden_states`."""
         check_length(ids.size(1), self.config)
         positions = position_ids(ids, attention_mask)
-        x = self.token_embedding(ids) + self.position_embedding(positions)
+        x = self.token_embedding(ids)
+        if self.position_embedding is not None:
+            x = x + self.position_embedding(positions)
         if self.config.n_segments:
             if segments is None or self.config.n_segments == 1:  # a model with one cannot tell two texts apart
                 segments = torch.zeros_like(ids)
             x = x + self.segment_embedding(segments)
         x = self.dropout(self.embedding_norm(x))  # (B, T, C)
-        mask = padding_mask(attention_mask)
+        mask = near = padding_mask(attention_mask)
+        if self.config.sliding_window is not None:
+            window = local_mask(ids.size(1), self.config.sliding_window // 2, ids.device)
+            near = window if mask is None else mask & window
         bias = None if self.relative_bias is None else self.relative_bias(position_ids(ids), ids.size(1))
-        for block in self.blocks:
-            x = block(x, mask, bias)
+        rotary = None if self.rotary is None else self.rotary(positions)
+        local_rotary = rotary if self.local_rotary is None else self.local_rotary(positions)
+        for i, block in enumerate(self.blocks):
+            visible, turns = (near, local_rotary) if self.config.is_sliding(i) else (mask, rotary)
+            x = block(x, visible, bias, turns)
         return self.final_norm(x)
 
     def pooled(self, hidden_states: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        """The vector of the first real position, [CLS], through the pooler if there is one: (B, T, C) → (B, C)."""
-        if attention_mask is None:
+        """The vector of the first real position, [CLS], through the pooler if there is one: (B, T, C) → (B, C).
+
+        With `classifier_pooling` "mean", that of all real positions.
+        """
+        if self.config.classifier_pooling == "mean":
+            real = torch.ones_like(hidden_states[..., 0]) if attention_mask is None else attention_mask
+            cls = (hidden_states * real[..., None]).sum(dim=1) / real.sum(dim=1, keepdim=True)
+        elif attention_mask is None:
             cls = hidden_states[:, 0]
         else:
             first = attention_mask.long().argmax(dim=1)  # (B,): argmax gives the first True
             cls = hidden_states[torch.arange(first.size(0), device=first.device), first]
         if not self.config.has_pooler:
             return cls
-        return torch.tanh(self.pooler(cls)) if self.config.pooler == "tanh" else torch.relu(self.pooler(cls))
+        pooled = self.pooler(cls)
+        if self.config.pooler == "norm":
+            return pooled
+        return torch.tanh(pooled) if self.config.pooler == "tanh" else torch.relu(pooled)
 
 
-class MaskedLMHead(nn.Module):
-    """From hidden states to logits over the vocabulary: dense layer, activation, norm, token embedding transposed."""
+class PredictionHead(nn.Module):
+    """What comes before an output layer: dense layer, activation, norm: (…, C) → (…, C)."""
 
     def __init__(self, config: ModelConfig):
         super().__init__()
-        self.dense = nn.Linear(config.d_model, config.d_model)
+        self.dense = nn.Linear(config.d_model, config.d_model, bias=config.pooler != "norm")
         self.activation = ACTIVATIONS["gelu" if config.gate else config.activation][not config.fused]
         self.norm = make_norm(config)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.activation(self.dense(x)))
+
+
+class MaskedLMHead(PredictionHead):
+    """From hidden states to logits over the vocabulary; the last matrix is the token embedding, transposed."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__(config)
         self.decoder = nn.Linear(config.d_model, config.vocab_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.decoder(self.norm(self.activation(self.dense(x))))  # (…, C) → (…, V)
+        return self.decoder(super().forward(x))  # (…, C) → (…, V)

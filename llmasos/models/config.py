@@ -28,7 +28,8 @@ CHOICES = {
     "norm": ("layernorm", "rmsnorm"),
     "norm_position": ("pre", "post", "sandwich"),
     "activation": ("relu", "relu2", "gelu", "gelu_tanh", "silu", "swiglu", "geglu", "geglu_tanh", "reglu"),
-    "pooler": ("tanh", "relu"),
+    "pooler": ("tanh", "relu", "norm"),
+    "classifier_pooling": ("cls", "mean"),
     "head": ("lm", "pretraining", "features", "classifier", "reward", "question_answering", "token_classifier"),
 }
 LABELED_HEADS = ("classifier", "token_classifier")  # those that predict one of the config's labels
@@ -83,6 +84,7 @@ FLAGS = (
     "parallel_residual",
     "scale_embeddings",
     "next_sentence",
+    "first_norm",
     "zero_init_residual",
     "tie_embeddings",
     "fused",
@@ -128,7 +130,8 @@ class ModelConfig:
         partial_rotary_factor: the fraction of each head's features that is rotated (GPT-NeoX: a quarter).
         rope_scaling: how the rotary frequencies are scaled for long texts (None = not at all).
         sliding_window: a token of a gpt attends to this many tokens, the last of which is itself (None = all before
-            it). The KV cache keeps the others and masks them.
+            it). The KV cache keeps the others and masks them. A token of a bert with rotary positions attends to half
+            as many on each side, and to itself (ModernBERT).
         layer_types: for each layer "sliding_attention" or "full_attention", which ignores the window (() = all alike).
         qk_norm: whether each head's queries and keys are normalized (RMSNorm) before RoPE and the dot product (Qwen3).
         attention_scale: by which the dot products of queries and keys are multiplied (None = 1/√D; T5: 1).
@@ -146,7 +149,11 @@ class ModelConfig:
             "geglu_tanh", "reglu".
         n_segments: how many texts a bert can tell apart in one sequence (0 = it has no embeddings of segments).
         next_sentence: whether a bert is pretrained to tell if the second text follows the first (DistilBERT is not).
-        pooler: the activation of a bert's pooler: "tanh", or "relu", which only a classifier has (DistilBERT).
+        pooler: the activation of a bert's pooler: "tanh", or "relu", which only a classifier has (DistilBERT); "norm":
+            classifiers have the layer without a bias, the gelu and the norm of its masked-LM head instead (ModernBERT).
+        classifier_pooling: what a bert's pooler reads: "cls", the vector of the first token, or "mean", that of all.
+        first_norm: whether a pre-norm bert has a norm before its first attention; the one after its embeddings can
+            serve as that (ModernBERT).
         bias: whether linear layers and LayerNorms have biases.
         qkv_bias: whether the projections to queries, keys and values have one (None = bias); Qwen2 has no others.
         output_bias: whether the output layer of a gpt or a transformer has a bias, as Marian's has (a bert's always).
@@ -202,6 +209,8 @@ class ModelConfig:
     n_segments: int = 2
     next_sentence: bool = True
     pooler: str = "tanh"
+    classifier_pooling: str = "cls"
+    first_norm: bool = True
     bias: bool = True
     qkv_bias: bool = DERIVED
     output_bias: bool = False
@@ -289,13 +298,22 @@ class ModelConfig:
         if self.family != "gpt" and (self.value_embeddings or self.max_ngram > 1):
             name = "value_embeddings" if self.value_embeddings else "max_ngram"
             raise UserError(f"{name} is for models of the family gpt, and this one is a {self.family}; leave it out.")
-        if self.family != "gpt" and (self.sliding_window is not None or self.positions == "alibi"):
+        is_rotary_bert = self.family == "bert" and self.positions == "rotary"
+        has_window = self.sliding_window is not None and not is_rotary_bert
+        if self.family != "gpt" and (has_window or self.positions == "alibi"):
             name = "sliding_window" if self.positions != "alibi" else "positions 'alibi'"
             raise UserError(f"{name} is for models of the family gpt, and this one is a {self.family}; leave it out.")
         if self.mup_base_width is not None and (self.family != "gpt" or self.tie_embeddings):
             raise UserError(
                 "mup_base_width is for models of the family gpt whose output layer has a matrix, and so a rate, of its "
                 f"own; this one is a {self.family} with tie_embeddings {str(self.tie_embeddings).lower()}."
+            )
+        is_pre_bert = self.family == "bert" and self.norm_position == "pre"
+        if (self.pooler == "norm" and self.next_sentence) or (not self.first_norm and not is_pre_bert):
+            raise UserError(
+                "pooler 'norm' is for a bert without next_sentence, and first_norm false for one with norm_position "
+                f"'pre'; this is a {self.family} with next_sentence {str(self.next_sentence).lower()} and "
+                f"norm_position {self.norm_position!r}."
             )
         self._check_relative_positions()
         if self.parallel_residual and (self.family != "gpt" or self.norm_position == "post"):
@@ -369,7 +387,7 @@ class ModelConfig:
         """
         if self.is_pretraining:
             return self.family == "bert" and self.next_sentence
-        owners = ("classifier", "reward", *(["features"] if self.pooler == "tanh" else []))
+        owners = ("classifier", "reward", {"tanh": "features", "norm": "token_classifier"}.get(self.pooler))
         return self.family == "bert" and self.head in owners
 
     def is_sliding(self, layer: int) -> bool:

@@ -38,7 +38,9 @@ def n_parameters_of(config: ModelConfig) -> int:
     if c.positions == "learned":
         embeddings += c.context_length * c.d_model
     if c.family == "bert":
-        embeddings += c.n_segments * c.d_model + norm_parameters(c)
+        embeddings += c.n_segments * c.d_model + norm_parameters(c) * (
+            1 if c.first_norm else 0
+        )  # one in another's place
     embeddings += c.relative_attention_num_buckets * c.n_heads
     return embeddings + stack_parameters(c, c.n_layers) + head_parameters(c)
 
@@ -62,19 +64,20 @@ def n_position_values(config: ModelConfig) -> int:
 def head_parameters(config: ModelConfig) -> int:
     """Parameters after the first stack of blocks: of the head, or what the family's own pretraining needs."""
     c = config
-    pooler = c.d_model**2 + c.d_model if c.has_pooler else 0
+    dense = c.d_model**2 + (0 if c.pooler == "norm" else c.d_model)
+    pooler = (dense + (norm_parameters(c) if c.pooler == "norm" else 0)) if c.has_pooler else 0
     if c.head == "features":
         return pooler
     if c.head == "question_answering":
         return 2 * (c.d_model + 1)
     if c.head == "token_classifier":
-        return len(c.labels) * (c.d_model + 1)
+        return pooler + len(c.labels) * (c.d_model + 1)
     if c.head in ("classifier", "reward"):
         return pooler + max(1, len(c.labels)) * (c.d_model + 1)
     output = 0 if c.tie_embeddings else c.vocab_size * c.d_model
     output += c.vocab_size if c.output_bias and c.family != "bert" else 0
     if c.family == "bert":
-        masked_lm = c.d_model**2 + c.d_model + norm_parameters(c) + output + c.vocab_size  # dense, norm, decoder
+        masked_lm = dense + norm_parameters(c) + output + c.vocab_size  # dense, norm, decoder
         return pooler + masked_lm + (2 * (c.d_model + 1) if c.next_sentence else 0)
     if c.family == "transformer":
         output += c.relative_attention_num_buckets * c.n_heads

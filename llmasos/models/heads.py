@@ -102,7 +102,10 @@ class TokenClassifier(Model):
 
     def forward(self, ids: Tensor, attention_mask: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
         """For each position the logits (B, T, n_labels) of the labels, in the order of `config.labels`."""
-        return self.head(self.dropout(self.backbone(ids, attention_mask, segments)))
+        hidden_states = self.backbone(ids, attention_mask, segments)
+        if self.config.has_pooler:
+            hidden_states = self.backbone.pooler(hidden_states)  # type: ignore[operator]
+        return self.head(self.dropout(hidden_states))
 
 
 class FeatureExtractor(Model):

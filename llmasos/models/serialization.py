@@ -27,8 +27,8 @@ from llmasos.storage import load_tensors, save_tensors, write_json
 
 # Fields that may differ when a backbone's weights are copied: they do not change the meaning of its tensors.
 NOT_BACKBONE = (
-    "head", "labels", "next_sentence", "pooler", "dropout", "fused", "tie_embeddings", "n_decoder_layers",
-    "capacity_factor", "router_aux_loss_coef", "rope_scaling", "sliding_window",
+    "head", "labels", "next_sentence", "pooler", "classifier_pooling", "dropout", "fused", "tie_embeddings",
+    "n_decoder_layers", "capacity_factor", "router_aux_loss_coef", "rope_scaling", "sliding_window",
 )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # each on first use
     from llmasos.nn.int8 import Int8Embedding, Int8Linear, QuantizedLinear
     from llmasos.nn.latent_attention import LatentAttention
     from llmasos.nn.lora import LoRALinear
-    from llmasos.nn.masks import cached_causal_mask, causal_mask, padding_mask, sliding_window_mask
+    from llmasos.nn.masks import cached_causal_mask, causal_mask, local_mask, padding_mask, sliding_window_mask
     from llmasos.nn.modes import eval_mode
     from llmasos.nn.norms import LayerNorm, RMSNorm, layer_norm, rms_norm
     from llmasos.nn.positions import (
@@ -78,6 +78,7 @@ __all__ = [
     "gelu_tanh",
     "is_quantized",
     "layer_norm",
+    "local_mask",
     "make_final_norm",
     "make_local_rotary",
     "make_norm",

@@ -54,8 +54,14 @@ class EncoderBlock(nn.Module):
         self.attention, self.attention_residual = make_attention(config), make_residual(config)
         self.feed_forward, self.feed_forward_residual = make_feed_forward(config), make_residual(config)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None, position_bias: Tensor | None = None) -> Tensor:
-        x = self.attention_residual(x, lambda h: self.attention(h, mask, position_bias=position_bias))
+    def forward(
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        position_bias: Tensor | None = None,
+        rotary: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
+        x = self.attention_residual(x, lambda h: self.attention(h, mask, rotary=rotary, position_bias=position_bias))
         return self.feed_forward_residual(x, self.feed_forward)
 
 

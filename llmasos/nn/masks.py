@@ -41,6 +41,19 @@ def cached_causal_mask(positions: Tensor, S: int) -> Tensor:
     return torch.arange(S, device=positions.device) <= positions[:, None, :, None]
 
 
+def local_mask(T: int, reach: int, device: torch.device | str | None = None) -> Tensor:
+    """(T, T) mask of the positions at most `reach` away, on both sides: the window of an encoder (ModernBERT).
+
+    >>> local_mask(4, 1).int()
+    tensor([[1, 1, 0, 0],
+            [1, 1, 1, 0],
+            [0, 1, 1, 1],
+            [0, 0, 1, 1]], dtype=torch.int32)
+    """
+    positions = torch.arange(T, device=device)
+    return (positions - positions[:, None]).abs() <= reach
+
+
 def sliding_window_mask(positions: Tensor, S: int, window: int) -> Tensor:
     """(B, 1, T, S): which keys are among the last `window` for queries at positions (B, T), their own included.
 

@@ -41,6 +41,11 @@ from transformers import (
     MistralForCausalLM,
     MixtralConfig,
     MixtralForCausalLM,
+    ModernBertConfig,
+    ModernBertForMaskedLM,
+    ModernBertForSequenceClassification,
+    ModernBertForTokenClassification,
+    ModernBertModel,
     MPNetConfig,
     MPNetForMaskedLM,
     MPNetForQuestionAnswering,
@@ -142,6 +147,12 @@ GPT_NEOX = {
     "max_position_embeddings": 48, "rotary_pct": 0.5, "bos_token_id": 0, "eos_token_id": 0,
 }  # fmt: skip
 MPNET = {name: value for name, value in BERT.items() if name != "type_vocab_size"} | {"max_position_embeddings": 42}
+MODERNBERT = {
+    "vocab_size": V, "hidden_size": 32, "intermediate_size": 40, "num_hidden_layers": 4, "num_attention_heads": 4,
+    "max_position_embeddings": 48, "local_attention": 4, "global_rope_theta": 700.0, "local_rope_theta": 50.0,
+    "pad_token_id": None, "bos_token_id": 0, "eos_token_id": 0, "cls_token_id": 0, "sep_token_id": 0,
+    "reference_compile": False,
+}  # fmt: skip
 T5 = {
     "vocab_size": V, "d_model": 16, "d_kv": 6, "d_ff": 40, "num_layers": 2, "num_decoder_layers": 3, "num_heads": 4,
     "relative_attention_num_buckets": 8, "relative_attention_max_distance": 12, "pad_token_id": 0, "eos_token_id": 1,
@@ -241,6 +252,15 @@ PUBLISHED = {
     "mpnet questions": lambda: MPNetForQuestionAnswering(MPNetConfig(**MPNET)),
     "distilbert names": lambda: DistilBertForTokenClassification(DistilBertConfig(**DISTILBERT, num_labels=5)),
     "mpnet names": lambda: MPNetForTokenClassification(MPNetConfig(**MPNET, num_labels=5)),
+    "modernbert masked lm": lambda: ModernBertForMaskedLM(ModernBertConfig(**MODERNBERT)),
+    "modernbert body": lambda: ModernBertModel(ModernBertConfig(**MODERNBERT, hidden_activation="silu")),
+    "modernbert classifier, mean": lambda: ModernBertForSequenceClassification(
+        ModernBertConfig(**MODERNBERT, classifier_pooling="mean", num_labels=3, global_attn_every_n_layers=2)
+    ),
+    "modernbert one label, biases": lambda: ModernBertForSequenceClassification(
+        ModernBertConfig(**MODERNBERT, num_labels=1, attention_bias=True, mlp_bias=True, norm_bias=True)
+    ),
+    "modernbert names": lambda: ModernBertForTokenClassification(ModernBertConfig(**MODERNBERT, num_labels=5)),
     "marian": lambda: MarianMTModel(MarianConfig(**MARIAN, activation_function="swish")),
 }
 

@@ -24,6 +24,7 @@ from hub_helpers import (
     LLAMA,
     LLAMA3_ROPE,
     MARIAN,
+    MODERNBERT,
     MPNET,
     OPT,
     ROBERTA,
@@ -168,6 +169,19 @@ MPNET_FIELDS = {
     "relative_attention_num_buckets": [32, 40], "pad_token_id": [1, 0], "tie_word_embeddings": [True, False],
     "embedding_size": [],
 }  # fmt: skip
+MODERNBERT_FIELDS = {
+    "vocab_size": [V, 70], "hidden_size": [32, 16], "intermediate_size": [56, 40], "num_hidden_layers": [1, 5],
+    "num_attention_heads": [4, 8], "hidden_activation": ACTIVATIONS, "max_position_embeddings": [48, 12],
+    "initializer_cutoff_factor": [2.0, None], "norm_eps": [1e-5, 1e-2], "norm_bias": [False, True],
+    "cls_token_id": [0], "sep_token_id": [0], "global_rope_theta": [700.0, 160_000.0], "attention_bias": [False, True],
+    "attention_dropout": DROPOUT, "global_attn_every_n_layers": [3, 1, 2, 9], "local_attention": [4, 2, 7, 512, 0],
+    "local_rope_theta": [50.0, 10_000.0, None], "embedding_dropout": DROPOUT, "mlp_bias": [False, True],
+    "mlp_dropout": DROPOUT, "decoder_bias": [True, False], "classifier_pooling": ["cls", "mean"],
+    "classifier_dropout": DROPOUT, "classifier_bias": [False, True], "classifier_activation": ["gelu", "relu"],
+    "deterministic_flash_attn": [False, True], "sparse_prediction": [False, True], "sparse_pred_ignore_index": [-100],
+    "reference_compile": [False], "repad_logits_with_grad": [False, True], "tie_word_embeddings": [True, False],
+    "rope_scaling": LLAMA_FIELDS["rope_scaling"], "rope_theta": [],
+}  # fmt: skip
 ROBERTA_FIELDS = BERT_FIELDS | {"max_position_embeddings": [42, 14], "type_vocab_size": [1, 2], "pad_token_id": [1, 0]}
 ALIASES = {  # one must be the other, and the error names the second
     "pad_token_id": "decoder_start_token_id",
@@ -203,6 +217,10 @@ FAMILIES = {
     "MPNetForSequenceClassification": (MPNET, MPNET_FIELDS),
     "MPNetForQuestionAnswering": (MPNET, MPNET_FIELDS),
     "MPNetForTokenClassification": (MPNET, MPNET_FIELDS),
+    "ModernBertForMaskedLM": (MODERNBERT, MODERNBERT_FIELDS),
+    "ModernBertModel": (MODERNBERT, MODERNBERT_FIELDS),
+    "ModernBertForSequenceClassification": (MODERNBERT, MODERNBERT_FIELDS),
+    "ModernBertForTokenClassification": (MODERNBERT, MODERNBERT_FIELDS),
     "RobertaModel": (ROBERTA, ROBERTA_FIELDS),
     "RobertaForMaskedLM": (ROBERTA, ROBERTA_FIELDS),
     "RobertaForSequenceClassification": (ROBERTA, ROBERTA_FIELDS),

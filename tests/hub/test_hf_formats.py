@@ -125,7 +125,7 @@ def test_a_bert_without_next_sentence_prediction_reports_its_randomly_initialize
 
 @pytest.mark.parametrize("head", ["classifier", "token_classifier", "question_answering", "features"])
 @pytest.mark.parametrize("source", ["bert pretraining", "bert body", "bert classifier", "distilbert masked lm",
-                                    "distilbert body", "mpnet masked lm"])  # fmt: skip
+                                    "distilbert body", "mpnet masked lm", "modernbert masked lm"])  # fmt: skip
 def test_the_backbone_of_any_bert_can_be_loaded(source, head, tmp_path):
     theirs = published(source)
     theirs.save_pretrained(tmp_path)

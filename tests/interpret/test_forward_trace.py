@@ -29,6 +29,10 @@ MODELS = {
     "mixture": {"family": "gpt", "n_experts": 3, "positions": "none"},
     "bert": {"family": "bert", "norm_position": "post", "head": "pretraining"},
     "pre-norm bert": {"family": "bert", "norm_position": "pre", "head": "pretraining"},
+    "modernbert": {"family": "bert", "positions": "rotary", "activation": "geglu", "bias": False, "n_segments": 0,
+                   "next_sentence": False, "pooler": "norm", "first_norm": False, "sliding_window": 4,
+                   "local_rope_theta": 50.0,
+                   "layer_types": ("full_attention", "sliding_attention", "sliding_attention")},
 }  # fmt: skip
 
 

@@ -28,6 +28,9 @@ SHAPES = {
     "transformer": TRANSFORMER,
     "distilbert": {**BERT, "n_segments": 0, "next_sentence": False},
     "mpnet": {**BERT, "n_segments": 0, "next_sentence": False, "relative_attention_num_buckets": 8},
+    "modernbert": {**BERT, "norm_position": "pre", "positions": "rotary", "sliding_window": 4, "local_rope_theta": 20.0,
+                   "layer_types": ("full_attention", "sliding_attention"), "activation": "geglu", "bias": False,
+                   "n_segments": 0, "next_sentence": False, "pooler": "norm", "first_norm": False},
     "t5": {**TRANSFORMER, "positions": "none", "norm": "rmsnorm", "norm_position": "pre", "bias": False,
            "activation": "geglu_tanh", "relative_attention_num_buckets": 8, "scale_embeddings": False},
     "marian": {**TRANSFORMER, "positions": "sinusoidal_halves", "activation": "silu", "output_bias": True},
@@ -41,7 +44,7 @@ HEADS = {
 }
 WITH_HEADS = {
     f"{family} {head}": {**SHAPES[family], **fields}
-    for family in ("gpt2", "llama", "bert", "transformer")
+    for family in ("gpt2", "llama", "bert", "modernbert", "transformer")
     for head, fields in HEADS.items()
 }
 ALL = {**SHAPES, **WITH_HEADS}

@@ -9,6 +9,7 @@ from llmasos.hub.formats.hf_gpt_neo import GPTNeoFormat
 from llmasos.hub.formats.hf_gpt_neox import GPTNeoXFormat
 from llmasos.hub.formats.hf_llama import LlamaFormat
 from llmasos.hub.formats.hf_marian import MarianFormat
+from llmasos.hub.formats.hf_modernbert import ModernBertFormat
 from llmasos.hub.formats.hf_mpnet import MPNetFormat
 from llmasos.hub.formats.hf_opt import OPTFormat
 from llmasos.hub.formats.hf_roberta import RobertaFormat
@@ -18,5 +19,5 @@ __all__ = ["FORMATS", "GPT2Format", "HFConfig", "HFFormat", "TensorMapping"]
 
 FORMATS: tuple[HFFormat, ...] = (
     GPT2Format(), BertFormat(), LlamaFormat(), MarianFormat(), GPTNeoFormat(), OPTFormat(), RobertaFormat(),
-    DistilBertFormat(), GPTNeoXFormat(), T5Format(), Gemma3Format(), MPNetFormat(),
+    DistilBertFormat(), GPTNeoXFormat(), T5Format(), Gemma3Format(), MPNetFormat(), ModernBertFormat(),
 )  # fmt: skip

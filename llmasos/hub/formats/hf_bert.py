@@ -55,9 +55,9 @@ class BertFormat(HFFormat):
         "BertForTokenClassification": "token_classifier",
     }
     prefix = "bert."
-    ignored = (".position_ids",)
+    ignored: tuple[str, ...] = (".position_ids",)
     copies = DECODER_COPIES
-    optional = ("pooler.", "backbone.pooler.", "next_sentence_head.")
+    optional: tuple[str, ...] = ("pooler.", "backbone.pooler.", "next_sentence_head.")
 
     def read_config(self, published: HFConfig) -> dict[str, Any]:
         published.require("position_embedding_type", "absolute")

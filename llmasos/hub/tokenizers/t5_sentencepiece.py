@@ -49,7 +49,7 @@ def as_tokenizer_json(file: SentencePieceFile, extra: list[str]) -> dict[str, An
     unknown = next((id for id, (_, _, type) in enumerate(file.pieces) if type == UNKNOWN), None)
     if unknown is None:
         raise UserError(f"its {SPIECE_FILE} has no piece for unknown characters; fetch it again.")
-    vocab = [[piece, score] for piece, score, _ in file.pieces] + [[name, 0.0] for name in reversed(extra)]
+    vocab = [(piece, score) for piece, score, _ in file.pieces] + [(name, 0.0) for name in reversed(extra)]
     added = [(id, piece, type == CONTROL) for id, (piece, _, type) in enumerate(file.pieces)
              if type in (CONTROL, USER_DEFINED)]  # fmt: skip
     added += [(id, name, True) for id, (name, _) in enumerate(vocab) if id >= len(file.pieces)]
@@ -72,7 +72,12 @@ def as_tokenizer_json(file: SentencePieceFile, extra: list[str]) -> dict[str, An
         "pre_tokenizer": spaces,
         "post_processor": ends_with(DEFAULTS["eos_token"], end),
         "decoder": spaces,
-        "model": {"type": "Unigram", "unk_id": unknown, "vocab": vocab, "byte_fallback": False},
+        "model": {
+            "type": "Unigram",
+            "unk_id": unknown,
+            "vocab": [list(entry) for entry in vocab],
+            "byte_fallback": False,
+        },
     }
 
 
