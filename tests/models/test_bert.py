@@ -191,8 +191,8 @@ def test_too_long_a_text_and_other_positions_are_refused():
     assert random_bert()(random_ids(1, 16)).masked.shape == (1, 16, 29)
     with pytest.raises(UserError, match="17 tokens.*context of 16"):
         random_bert()(random_ids(1, 17))
-    with pytest.raises(UserError, match="learned positions.*rotary"):
-        random_bert(positions="rotary")
+    with pytest.raises(UserError, match="learned or rotary positions.*sinusoidal"):
+        random_bert(positions="sinusoidal")
 
 
 def test_a_model_read_back_gives_the_same_and_keeps_its_decoder_tied(model, tmp_path):
