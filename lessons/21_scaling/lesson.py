@@ -48,14 +48,14 @@ mup_factors = part("mup_factors", None)
 # ## 21.1 A language whose floor we know
 #
 # GPT-4's final loss was predicted from models that had used a thousandth of its compute or less (OpenAI 2023, figure
-# 1). Nobody can afford a large model twice, so whoever plans one must know what will come out. What they use is a
+# 1). Nobody can afford a large model twice, so anyone who plans one must know what will come out. What they use is a
 # curious fact: over many orders of magnitude, the loss of language models falls as a **power law** (Hestness et al.
 # 2017; Kaplan et al. 2020),
 #
 # $$ L(N) = E + A \, N^{-\alpha}, $$
 #
 # with the number of parameters, of tokens, or of operations. E is the **irreducible loss**, the entropy of text itself,
-# and the rest is **reducible**. With real text, E is unknown, and that is a problem, as we shall see. So we begin with
+# and the rest is **reducible**. With real text, E is unknown, and that is a problem, as we will see. So we begin with
 # a language whose entropy we know, and in which we can even say *why* there is a power law, and with which exponent.
 #
 # The language has V = 256 words, and texts of two words. The first is any word, all equally likely. The second one has
