@@ -12,7 +12,7 @@ from llmasos.errors import UserError
 from llmasos.generation import SamplingOptions, generate, stream
 from llmasos.generation.options import api_name
 from llmasos.hub import card_examples, load_pretrained
-from llmasos.prompting import Message, Tool, own_template_note, split_calls, template_of, with_tools
+from llmasos.prompting import Message, Tool, offer_tools, own_template_note, split_calls, template_of
 from llmasos.serving.defaults import API_KEY_VARIABLE
 from llmasos.serving.http.client import Client, ServerError, expected_shape
 from llmasos.tasks.tool_use import MAX_CALLS, reply_with_tools
@@ -83,9 +83,10 @@ class LocalModel:
         self.template, self._count = self._template.name, self._template.token_counter(self.tokenizer)
 
     def count(self, messages: Sequence[Message]) -> int:
-        if self.tools:
-            messages = with_tools(messages, [tool.describe() for tool in self.tools])
-        return self._count(messages)
+        if not self.tools:
+            return self._count(messages)
+        template, messages, _ = offer_tools(self._template, messages, [tool.describe() for tool in self.tools])
+        return template.token_counter(self.tokenizer)(messages)
 
     def stream(self, messages: Sequence[Message], options: SamplingOptions) -> Generator[str, None, None]:
         self.warnings = []
