@@ -47,7 +47,7 @@ mup_factors = part("mup_factors", None)
 # %% [markdown]
 # ## 21.1 A language whose floor we know
 #
-# GPT-4's final loss was predicted from models that had used a thousandth of its compute or less (OpenAI 2023, figure
+# GPT-4's final loss was predicted from models that had used a ten-thousandth of its compute or less (OpenAI 2023, figure
 # 1). Nobody can afford a large model twice, so anyone who plans one must know what will come out. What they use is a
 # curious fact: over many orders of magnitude, the loss of language models falls as a **power law** (Hestness et al.
 # 2017; Kaplan et al. 2020),
@@ -315,16 +315,16 @@ for C, tried in ((2e8, [1, 2, 3, 4, 6, 8]), (1.6e9, [2, 3, 4, 6, 8, 12])):
     print(f"{C:.1g} operations: " + ", ".join(f"{d}: {x:.3f}" for d, x in zip(tried, profile, strict=True)))
     print(f"  best width {best[C]:.1f}, with {C / (6 * V * best[C]):,.0f} tokens")
 curves(profiles, "Two budgets", "log2 of the width", "reducible loss, nats", "21-isoflop")
-result("best width with 8 times the budget, ratio", best[1.6e9] / best[2e8], 1.85, 0.7)
+result("best width with 8 times the budget, ratio", best[1.6e9] / best[2e8], 1.95, 0.35)
 if optimal_allocation is not None:
     print("your optimal_allocation with Chinchilla's constants for 5.76e23 operations:",
           [f"{x:.3g}" for x in optimal_allocation(5.76e23, 406.4, 0.34, 410.7, 0.28)])  # fmt: skip
 
 # %% [markdown]
 # **What to see.** Two valleys. On the left, models without room; on the right, models without data. With eight times
-# the budget, the bottom moves to the right by a factor of nearly two, as expected (1.6 to 2.1 with different seeds; the
-# valleys are flat, so their bottoms are known only roughly. Hoffmann et al. had nine budgets, and still their three
-# methods gave exponents from 0.46 to 0.50). Note that the exponent of *this* language is about 1/3 and that of real
+# the budget, the bottom moves to the right by a factor of two, as expected (1.88, 1.96 and 2.03 with three seeds). The
+# valleys are flat, so their bottoms are known only roughly; Hoffmann et al. had nine budgets, and still their three
+# methods gave exponents from 0.46 to 0.50. Note that the exponent of *this* language is about 1/3 and that of real
 # text is 1/2. **Twenty tokens per parameter is a law about a data set, an architecture and an optimizer**, not about
 # nature.
 #

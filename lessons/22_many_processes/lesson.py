@@ -140,7 +140,8 @@ def gradient(model, rows):
     return flatten([p.grad for p in model.parameters()])
 '''
 
-folder = Path(tempfile.mkdtemp(prefix="lesson-22-"))
+temporary = tempfile.TemporaryDirectory(prefix="lesson-22-")  # deleted at the end
+folder = Path(temporary.name)
 (folder / "many_processes.py").write_text(PROGRAM, encoding="utf-8")
 sys.path.insert(0, str(folder))
 many = importlib.import_module("many_processes")
@@ -210,7 +211,7 @@ result("mean of means: relative error of the gradient", relative_error(sum(gradi
 # $$ \text{bytes sent} = 2 \, \frac{n-1}{n} \, S \;<\; 2S . $$
 #
 # **The bytes do not grow with n.** That is why data parallelism works on thousands of GPUs. No algorithm can do better
-# if every process is to have the sum (Patarasuk & Yuan 2009, theorem 1). What does grow is the number of steps, and
+# if every process is to have the sum (Patarasuk & Yuan 2009). What does grow is the number of steps, and
 # each one has a latency: rings of thousands are therefore built of rings of rings, or of trees.
 #
 # The picture shows one ring of four. Exercise **reduce_scatter_step** asks for a step of the first half.
@@ -703,7 +704,7 @@ for name, make_optimizer in (("AdamW", many.adamw), ("SGD", lambda p: torch.opti
 
 # %% [markdown]
 # **What to see.** AdamW hides the slip, down to its $\epsilon$. That is pleasant until you clip gradients, or change to
-# SGD or Muon's momentum on raw gradients, or compare the reported gradient norm with someone else's. A test with SGD on
+# SGD, or compare the reported gradient norm with someone else's. A test with SGD on
 # one batch finds it at once, which is the general advice of this lesson: **one step, one batch, one process against n,
 # all weights equal** is the test that finds all four slips and the mean of means, and it takes a second.
 
