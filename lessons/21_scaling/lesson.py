@@ -47,10 +47,10 @@ mup_factors = part("mup_factors", None)
 # %% [markdown]
 # ## 21.1 A language whose floor we know
 #
-# GPT-4's final loss was predicted from models that had used a ten-thousandth of its compute or less (OpenAI 2023, figure
-# 1). Nobody can afford a large model twice, so anyone who plans one must know what will come out. What they use is a
-# curious fact: over many orders of magnitude, the loss of language models falls as a **power law** (Hestness et al.
-# 2017; Kaplan et al. 2020),
+# GPT-4's final loss was predicted from models that had used a ten-thousandth of its compute or less (OpenAI 2023,
+# figure 1). Nobody can afford a large model twice, so anyone who plans one must know what will come out. What they use
+# is a curious fact: over many orders of magnitude, the loss of language models falls as a **power law** (Hestness et
+# al. 2017; Kaplan et al. 2020),
 #
 # $$ L(N) = E + A \, N^{-\alpha}, $$
 #
@@ -322,7 +322,7 @@ if optimal_allocation is not None:
 
 # %% [markdown]
 # **What to see.** Two valleys. On the left, models without room; on the right, models without data. With eight times
-# the budget, the bottom moves to the right by a factor of two, as expected (1.88, 1.96 and 2.03 with three seeds). The
+# the budget, the bottom moves to the right by a factor of two, as expected (1.88 to 2.03 with four seeds). The
 # valleys are flat, so their bottoms are known only roughly; Hoffmann et al. had nine budgets, and still their three
 # methods gave exponents from 0.46 to 0.50. Note that the exponent of *this* language is about 1/3 and that of real
 # text is 1/2. **Twenty tokens per parameter is a law about a data set, an architecture and an optimizer**, not about
