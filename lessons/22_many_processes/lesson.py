@@ -662,7 +662,7 @@ result("different initial weights: ‖w₀ - w₁‖²", apart["different initia
 # picture one hides the other), and no look at a loss can tell them apart. But one line can: print a checksum of the
 # weights on each process (they differ without averaging), and one of the batch (they are equal with the same data). The
 # sum is even *faster* at first, since its rate is four times as high, and that is why it is often taken for a success;
-# it ends nine times as high. And with different initial weights the loss comes to rest at 3.1, whatever you do to the
+# it ends nine times as high. And with different initial weights the loss comes to rest at 3.2, whatever you do to the
 # learning rate.
 #
 # The sum has one more surprise. The factor n grows with the machine: what worked on 4 processes diverges on 8, as soon
