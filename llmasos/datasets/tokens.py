@@ -167,9 +167,6 @@ def _open(folder: Path, report: bool = False) -> TokenData | None:
         counts, path = record["splits"][split], folder / f"{split}.bin"
         # An empty file cannot be mapped.
         tokens = np.memmap(path, dtype, mode="r") if counts["tokens"] else np.empty(0, dtype)
-        splits[split] = TokenSplit(
-            tokens,
-            *(counts[name] for name in ("bytes", "characters", "documents")),
-            tuple(counts.get("parts", [counts["tokens"]])),
-        )
+        parts = tuple(counts.get("parts", [counts["tokens"]]))
+        splits[split] = TokenSplit(tokens, counts["bytes"], counts["characters"], counts["documents"], parts)
     return TokenData(splits["train"], splits["val"], folder)
