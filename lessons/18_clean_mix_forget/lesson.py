@@ -264,10 +264,10 @@ if ngram_probability is not None:
 
 # %% [markdown]
 # **What to see.** The filter finds between eight and nine of ten stories with typos, and loses less than one clean
-# story in a hundred. What it misses are stories with a single typo or two. It also finds German and private documents, without having been told what those
-# are; and that is its danger. A perplexity filter finds what is *unlike the reference*. If your reference is an
-# encyclopedia, it will drop dialects, poems and the way the young write (Gururangan et al. 2022 show whose language
-# such filters prefer). Whatever you drop, look at it.
+# story in a hundred. What it misses are stories with a single typo or two. It also finds German and private documents,
+# without having been told what those are; and that is its danger. A perplexity filter finds what is *unlike the
+# reference*. If your reference is an encyclopedia, it will drop dialects, poems and the way the young write (Gururangan
+# et al. 2022 show whose language such filters prefer). Whatever you drop, look at it.
 
 # %% [markdown]
 # ## 18.5 What is cleaning worth?
@@ -342,8 +342,9 @@ result("won back by cleaning", won_back, 0.94, 0.32)
 
 # %% [markdown]
 # **What to see.** After the same number of steps, the model of the dirty corpus is about 0.16 nats per token worse, and
-# cleaning wins nearly all of it back: 0.83 to 1.06 of it, with different seeds. It can even be more than 1, because the filters keep stories that were only framed by boilerplate, which our "clean" corpus leaves out.
-# (Private documents were dropped whole; `--pii mask` keeps the story and replaces the number.)
+# cleaning wins nearly all of it back: 0.83 to 1.06 of it, with different seeds. It can even be more than 1, because the
+# filters keep stories that were only framed by boilerplate, which our "clean" corpus leaves out. (Private documents
+# were dropped whole; `--pii mask` keeps the story and replaces the number.)
 #
 # Note what was compared: the same number of *steps*. Half of the dirty model's reading was wasted. With unlimited time
 # it would learn the clean stories, too, and pay for the dirt only with its capacity.
