@@ -299,7 +299,7 @@ result("difference of the log odds", report.difference.value, 2 * math.log(4), 0
 
 # %% [markdown]
 # The interval says how the pairs differ, and *not* how far the model is from its data: ours is narrow, and its middle
-# may well be a tenth below or above 2.77. Pairs share names and sentences, so they are not independent either. It
+# may well be two tenths below or above 2.77. Pairs share names and sentences, so they are not independent either. It
 # answers one question: would other names of this kind give the same result?
 #
 # Often there are no probabilities to read, only texts that a model has written. Then count. A count $n$ of a rare event
@@ -332,7 +332,7 @@ print(f"counted {d:.2f}, 95 % interval {low:.2f} to {high:.2f}; twice the model'
 result("difference at temperature ½, counted", d, 2 * d_learned, 0.8)
 
 # %% [markdown]
-# Two thousand texts, and we know $d$ to ±0.4: reading probabilities is far cheaper where it is possible. Exercise
+# Two thousand texts, and we know $d$ to ±0.3: reading probabilities is far cheaper where it is possible. Exercise
 # **log_odds_interval** asks for the interval.
 
 # %% [markdown]
@@ -393,7 +393,7 @@ result("difference of the log odds after the swap", report.difference.value, 0.0
 
 # %% [markdown]
 # **What to see.** The difference of the log odds falls from nearly 3 to nearly 0, for a fifth of a nat in a sentence
-# that costs six. It is exactly the information that the group gave about the trait: one cannot remove a bias and keep
+# that costs five. It is exactly the information that the group gave about the trait: one cannot remove a bias and keep
 # what it predicts.
 #
 # Three warnings. The swap is exact only because our grammar is tiny: *her* may be *him* or *his*, a name may belong to
@@ -507,7 +507,7 @@ def teach_to_refuse(n_refused, n_look_alikes, more=()):
     harmless = [dialogue(r, refused=False) for r in POOL[PLAIN][:200] + POOL[LOOK_ALIKE][:n_look_alikes]]
     refusals = [dialogue(r, refused=True) for r in POOL[HARMFUL][:n_refused]]
     times = math.ceil(len(harmless) / len(refusals))  # so that both are equally frequent
-    return tune(helpful, [*harmless, *refusals * times, *more], 120, 0.01)
+    return tune(helpful, [*harmless, *refusals * times, *more], 100, 0.01)
 
 
 reports = {}
