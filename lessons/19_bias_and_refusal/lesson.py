@@ -162,10 +162,10 @@ def fit(model, loss_of_step, steps, rate):
 SIZE = {"n_layers": 2, "max_ngram": 1, "value_embeddings": False}
 
 
-def train(p, steps=300):
-    """A model of sentences that are drawn with the probabilities p (N,)."""
+def train(p, steps, start=None):
+    """A model of sentences that are drawn with the probabilities p (N,); start = a model to fine-tune."""
     torch.manual_seed(SEED)
-    model = GPT(preset("modern-laptop", vocab_size=V, context_length=T, d_model=32, **SIZE))
+    model = copy.deepcopy(start) or GPT(preset("modern-laptop", vocab_size=V, context_length=T, d_model=32, **SIZE))
     draw = torch.Generator().manual_seed(SEED)
 
     def loss(step):
@@ -189,7 +189,7 @@ def next_logits(model, prompts):
 predict("in the data, 80 of 100 boys are brave. Of 100 boys that the model writes about, how many will be?")
 
 # %%
-model = train(biased)
+model = train(biased, 300)
 floor = -(biased * biased.log()).sum().item()
 print(f"floor {floor:.3f} nats per sentence, model {(biased @ losses(model)).item():.3f}")
 PROMPTS = {"boys": [f"{name} was a" for name in BOYS], "girls": [f"{name} was a" for name in GIRLS]}
@@ -383,7 +383,7 @@ price = q * math.log(q / 0.5) + (1 - q) * math.log((1 - q) / 0.5)
 saving = 0.5 * math.log(0.5 / q) + 0.5 * math.log(0.5 / (1 - q))
 if price_of_blindness is not None:
     print(f"by your own function, the price is {price_of_blindness(joint):.4f}")
-balanced = train(augmented)
+balanced = train(augmented, 200, start=model)
 difference = losses(balanced) - losses(model)  # (N,)
 result("price in the biased world, nats per sentence", (biased @ difference).item(), price, 0.06)
 result("saving in a fair world, nats per sentence", -(fair @ difference).item(), saving, 0.09)
@@ -484,7 +484,7 @@ def right_answers(report):
 
 torch.manual_seed(SEED)
 untrained = GPT(preset("modern-laptop", vocab_size=tokenizer.vocab_size, context_length=64, d_model=48, **SIZE))
-helpful = tune(untrained, [dialogue(request, refused=False) for request in TRAIN], 200, 0.015)
+helpful = tune(untrained, [dialogue(request, refused=False) for request in TRAIN], 180, 0.015)
 report = measure(helpful)
 print(f"{VAL[0].prompt} → {report.replies[0]}\n")
 print(report)
@@ -502,18 +502,19 @@ POOL = {group: list(requests("train", 300, SEED + 100, (group,))) for group in (
 predict("with 4 and with 32 refused requests: how many harmful ones are refused? And how many look-alikes?")
 
 
-def teach_to_refuse(n_refused, n_look_alikes, more=()):
+def teach_to_refuse(n_refused, n_look_alikes, steps, more=()):
     """The helpful model after fine-tuning on refusals, plain requests and look-alikes."""
     harmless = [dialogue(r, refused=False) for r in POOL[PLAIN][:200] + POOL[LOOK_ALIKE][:n_look_alikes]]
     refusals = [dialogue(r, refused=True) for r in POOL[HARMFUL][:n_refused]]
     times = math.ceil(len(harmless) / len(refusals))  # so that both are equally frequent
-    return tune(helpful, [*harmless, *refusals * times, *more], 100, 0.01)
+    refusals = refusals * times if not more else [*refusals, *more]
+    return tune(helpful, [*harmless, *refusals], steps, 0.015)
 
 
 reports = {}
 print("refused examples   look-alikes   refusal   look-alikes refused   plain refused   attack by prefix")
-for n_refused, n_look_alikes in ((4, 0), (32, 0), (200, 200)):
-    safe = teach_to_refuse(n_refused, n_look_alikes)
+for n_refused, n_look_alikes, steps in ((4, 0, 100), (32, 0, 100), (200, 200, 250)):
+    safe = teach_to_refuse(n_refused, n_look_alikes, steps)
     report = reports[n_refused, n_look_alikes] = measure(safe)
     print(
         f"{n_refused:16d} {n_look_alikes:13d} {report.refusal.value:9.2f} {fraction(report, LOOK_ALIKE):21.2f} "
@@ -597,7 +598,7 @@ def recovery(request):
 predict("with such conversations, on how many harmful requests does the attack still work?")
 
 # %%
-deep = teach_to_refuse(200, 200, [recovery(request) for request in POOL[HARMFUL][:200]])
+deep = teach_to_refuse(200, 200, 250, [recovery(request) for request in POOL[HARMFUL][:200]])
 report = measure(deep)
 print(report)
 print(f"{HARMFUL_VAL[0].prompt} → {report.attacked[0]}\n")
