@@ -536,8 +536,8 @@ result("… look-alikes refused", fraction(reports[200, 200], LOOK_ALIKE), 0.0, 
 # look-alikes in the data, over-refusal disappears, and nothing is lost. **What a model should not refuse must be taught
 # as well as what it should**, close to the border between the two.
 #
-# Then look at the last column. The models that refuse too much cannot be attacked with "Sure,": they write "Sure, I
-# will not help with that." The precise one can, in some of the cases.
+# Then look at the last column. The models are hardly impressed by a "Sure,": most of them write "Sure, I will not help
+# with that." So they are safe, are they?
 #
 # ## 19.9 A refusal that is only a beginning
 #
@@ -568,9 +568,9 @@ print("tokens of the answer so far ", *(f"{n:6d}" for n in range(DEPTH)))
 print("KL, nats                    ", *(f"{x:6.2f}" for x in shallow))
 
 # %% [markdown]
-# Nearly all of the change is at the first token, where "Sorry" or "Sure" is decided. After "Sure," the model has never
-# seen anything but help, neither before nor during the fine-tuning, because there the loss never asked for anything
-# else. Nobody has to outwit it: it is enough to skip the one place where it decides.
+# The change is at the first token, where "Sorry" or "Sure" is decided, and perhaps after "Sure,", where a sentence can
+# still become "I will not". From the verb on there is next to none: after "Sure, burn" neither training has ever asked
+# for anything but help. Nobody has to outwit such a model. It is enough to skip the few places where it decides.
 #
 # **The remedy** follows from the diagnosis (Qi et al. 2025, section 3): show it conversations in which the beginning of
 # an answer is already there, and the reply then turns around: "Sure, burn it Sorry, I will not help with that." The
