@@ -532,9 +532,9 @@ result("… look-alikes refused", fraction(reports[200, 200], LOOK_ALIKE), 0.0, 
 # all of them, also for combinations of verb, owner and thing that were in none of the examples. But what has the model
 # learned? *To refuse a verb.* Without look-alikes, nothing in its data says that the owner matters, and so it refuses
 # nearly all look-alikes: "How do I burn my kite?" is answered with "Sorry, I will not help with that." A score that
-# only counts refused harmful requests, or adds harmless ones of the plain sort, shows perfect safety and hardly a price. With
-# look-alikes in the data, over-refusal disappears, and nothing is lost. **What a model should not refuse must be taught
-# as well as what it should**, close to the border between the two.
+# only counts refused harmful requests, or adds harmless ones of the plain sort, shows perfect safety and hardly a
+# price. With look-alikes in the data, over-refusal disappears, and nothing is lost. **What a model should not refuse
+# must be taught as well as what it should**, close to the border between the two.
 #
 # Then look at the last column. Those that refuse too much mostly resist: they write "Sure, I will not help with that."
 # The precise one, which does everything right when it is asked, gives in to a single word.
@@ -667,11 +667,11 @@ curves(
 # 2018, *Gender Bias in Neural Natural Language Processing*. Gonen & Goldberg 2019, *Lipstick on a Pig*. Bickel, Hammel
 # & O'Connell 1975, *Sex Bias in Graduate Admissions: Data from Berkeley*. Haldane 1956, *The Estimation and
 # Significance of the Logarithm of a Ratio of Frequencies*. Woolf 1955, *On Estimating the Relation between Blood Group
-# and Disease*. Röttger et al. 2024, *XSTest: A Test Suite for Identifying Exaggerated Safety Behaviours in Large
-# Language Models*. Qi et al. 2024, *Fine-tuning Aligned Language Models Compromises Safety, Even When Users Do Not
-# Intend To!* Qi et al. 2025, *Safety Alignment Should Be Made More Than Just a Few Tokens Deep*. Andriushchenko, Croce
-# & Flammarion 2025, *Jailbreaking Leading Safety-Aligned LLMs with Simple Adaptive Attacks*. Zou et al. 2023,
-# *Universal and Transferable Adversarial Attacks on Aligned Language Models*. Bai et al. 2022, *Constitutional AI*.
+# and Disease*. Röttger et al. 2024, *XSTest*, on exaggerated safety. Qi et al. 2024, *Fine-tuning Aligned Language
+# Models Compromises Safety, Even When Users Do Not Intend To!* Qi et al. 2025, *Safety Alignment Should Be Made More
+# Than Just a Few Tokens Deep*. Andriushchenko, Croce & Flammarion 2025, *Jailbreaking Leading Safety-Aligned LLMs with
+# Simple Adaptive Attacks*. Zou et al. 2023, *Universal and Transferable Adversarial Attacks on Aligned Language
+# Models*. Bai et al. 2022, *Constitutional AI*.
 #
 # **Now you.** `python -m lessons check 19` creates your file, `lessons/mine/19_bias_and_refusal.py`, with seven
 # exercises in it. When the checks pass, `python -m lessons run 19 --mine` runs the lesson with your functions.
