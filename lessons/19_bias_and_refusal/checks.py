@@ -127,7 +127,7 @@ sharpen = Exercise(
         Misconception(
             "logarithms are returned",
             lambda probs, temperature: (probs.log() / temperature).log_softmax(-1),
-            "You returned log-probabilities.",
+            "You returned log-probabilities: they are negative, and do not sum to 1.",
             "softmax instead of log_softmax.",
             "19.3",
         ),
@@ -227,7 +227,7 @@ log_odds_interval = Exercise(
         Misconception(
             "1 is added",
             lambda counts: interval(counts, half=1.0),
-            "You added 1 to each count.",
+            "You added 1 to each count instead of ½.",
             "With ½, the estimate of the log odds has the smallest bias.",
             "19.4",
         ),
@@ -551,7 +551,7 @@ price_of_blindness = Exercise(
         Misconception(
             "in bits",
             lambda joint: information(joint) / math.log(2),
-            "Your result is in bits.",
+            "Your result is in bits, which are 0.693 nats each.",
             "Natural logarithms give nats.",
             "19.5",
         ),
@@ -842,7 +842,7 @@ reversed_in_every_town = Exercise(
         Misconception(
             "one town",
             lambda: [[[80, 20], [90, 10]]],
-            "Two towns are expected.",
+            "Two towns are expected; in one alone there is nothing to reverse.",
             "A list of two.",
             "19.6",
         ),
