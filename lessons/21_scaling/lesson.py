@@ -163,7 +163,7 @@ def line(sizes, losses, floor):
     """A, α and the sum of squared residuals of log(L - floor) = log A - α log N."""
     x, y = np.log(sizes), np.log(np.array(losses) - floor)
     slope, intercept = np.polyfit(x, y, 1)
-    return math.exp(intercept), -slope, ((y - slope * x - intercept) ** 2).sum()
+    return math.exp(intercept), -float(slope), ((y - slope * x - intercept) ** 2).sum()
 
 
 sizes = [2 * V * d for d in widths]
@@ -327,6 +327,9 @@ if optimal_allocation is not None:
 # methods gave exponents from 0.46 to 0.50. Note that the exponent of *this* language is about 1/3 and that of real
 # text is 1/2. **Twenty tokens per parameter is a law about a data set, an architecture and an optimizer**, not about
 # nature.
+#
+# (The published constants of Hoffmann et al., A = 406.4, α = 0.34, B = 410.7 and β = 0.28, put into the formula above
+# with the 5.76 · 10²³ operations of Chinchilla, give 32 billion parameters and not its 70 billion. Compute it.)
 #
 # And it is the best use of *training* compute. A model that answers a billion questions should be smaller and trained
 # for longer: Llama 3 8B saw 1,900 tokens per parameter (Dubey et al. 2024; Sardana et al. 2023).
