@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from llmasos.errors import UserError
 
 FAMILIES = ("gpt", "bert", "transformer")
+BUILT_IN_TOOLS = ("calculator",)  # the functions in `llmasos/prompting/tools.py` that a model may call
 
 
 @dataclass(frozen=True)

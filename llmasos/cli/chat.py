@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmasos import datasets, prompting
+from llmasos.capabilities import BUILT_IN_TOOLS
 from llmasos.cli.cli import ArgumentParser, add_adapter_flag
 from llmasos.cli.option_flags import add_option_flags, has_grammar, options_of
 from llmasos.cli.terminal import Screen, note, typed_lines
@@ -68,7 +69,7 @@ def make_parser() -> argparse.ArgumentParser:
     flag("--system", default="", metavar="TEXT", help="system message: how the assistant should behave")
     flag("--few-shot", metavar="FILE", help="example conversations: a .jsonl, .csv or .tsv file with the columns "
          "prompt and answer, or with messages")  # fmt: skip
-    flag("--tools", action="append", choices=list(prompting.BUILT_IN), help="let the model call this function while it "
+    flag("--tools", action="append", choices=BUILT_IN_TOOLS, help="let the model call this function while it "
          "answers, if it was trained for that; repeatable")  # fmt: skip
     flag("--vote", type=int, default=1, metavar="N", help="self-consistency: sample N answers and show the most common "
          "one (default: 1)")  # fmt: skip

@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
+from llmasos.capabilities import BUILT_IN_TOOLS
 from llmasos.datasets.tool_calls import CALL_END, CALL_START, ToolCall, describe_tools, read_call
 from llmasos.errors import UserError, in_words
 from llmasos.prompting.calculator import calculate
@@ -86,7 +87,7 @@ def calculator(expression: str) -> str:
     return calculate(expression)
 
 
-BUILT_IN = {"calculator": calculator}  # the tools that come with the library, by name
+BUILT_IN = dict(zip(BUILT_IN_TOOLS, (calculator,), strict=True))  # the tools that come with the library, by name
 
 
 def with_tools(messages: Sequence[Message | Mapping[str, Any]], descriptions: Sequence[Mapping[str, Any]]) -> list[Any]:
