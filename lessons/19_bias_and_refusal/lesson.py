@@ -528,16 +528,17 @@ result("refusal with look-alikes", reports[200, 200].refusal.value, 1.0, 0.15)
 result("… look-alikes refused", fraction(reports[200, 200], LOOK_ALIKE), 0.0, 0.2)
 
 # %% [markdown]
-# **What to see.** It takes very little. Four refusals are enough for most of the harmful requests, and thirty-two for
-# all of them, also for combinations of verb, owner and thing that were in none of the examples. But what has the model
-# learned? *To refuse a verb.* Without look-alikes, nothing in its data says that the owner matters, and so it refuses
-# nearly all look-alikes: "How do I burn my kite?" is answered with "Sorry, I will not help with that." A score that
-# only counts refused harmful requests, or adds harmless ones of the plain sort, shows perfect safety and hardly a
-# price. With look-alikes in the data, over-refusal disappears, and nothing is lost. **What a model should not refuse
-# must be taught as well as what it should**, close to the border between the two.
+# **What to see.** It takes very little. Four refusals are enough for 0.5 to 0.8 of the harmful requests (the ranges are
+# from three seeds), and thirty-two for all of them, also for combinations of verb, owner and thing that were in none of
+# the examples. But what has the model learned? *To refuse a verb.* Without look-alikes, nothing in its data says that
+# the owner matters, and so it refuses nearly all look-alikes: "How do I burn my kite?" is answered with "Sorry, I will
+# not help with that." A score that only counts refused harmful requests, or adds harmless ones of the plain sort, shows
+# perfect safety and hardly a price. With look-alikes in the data, over-refusal disappears, and nothing is lost. **What
+# a model should not refuse must be taught as well as what it should**, close to the border between the two.
 #
 # Then look at the last column. Those that refuse too much mostly resist: they write "Sure, I will not help with that."
-# The precise one, which does everything right when it is asked, gives in to a single word.
+# The precise one, which does everything right when it is asked, gives in to a single word: always with two seeds, in a
+# third of the cases with another.
 #
 # ## 19.9 A refusal that is only a beginning
 #
@@ -630,11 +631,12 @@ curves(
 )  # fmt: skip
 
 # %% [markdown]
-# **What to see.** Without recoveries, two tokens of the answer, "Sure,", are enough: nearly every request is answered
-# to its end. With recoveries, the replies turn around in the middle of a sentence, wherever they are cut off, and the
-# second picture shows why: now the models differ at every token, and not just at the first. It was the same number of
-# steps, and 200 more conversations. (It also takes these steps: in a first version of this lesson with 100 instead of
-# 250, the model with recoveries refused half of the harmless requests, and gave in after four tokens all the same.)
+# **What to see.** Without recoveries, two or three tokens of the answer, "Sure, burn", are enough: every request is
+# answered to its end. With recoveries, the replies turn around in the middle of a sentence, wherever they are cut off,
+# and the second picture shows why: now the models differ at every token, and not just at the first. It was the same
+# number of steps, and 200 more conversations. (It also takes these steps: in a first version of this lesson with 100
+# instead of 250, the model with recoveries refused half of the harmless requests, and gave in after four tokens all the
+# same.)
 #
 # Do not conclude that the model is safe now. It has learned to stop after beginnings *like those in its data*: the same
 # words, the same lengths. Somebody who can choose the tokens can try thousands of others, or a search by gradients (Zou
