@@ -1,4 +1,7 @@
-"""The storyworld recipes as the README states them, each run to its end: about ten minutes on two cores."""
+"""Storyworld recipes as the README states them, each run to its end: about six minutes on two cores.
+
+Lessons 11 and 15 train what `summarize-storyworld` and `classify-lora` do.
+"""
 
 from pathlib import Path
 
@@ -46,17 +49,6 @@ def test_pre_training_is_worth_more_than_chance_could_be(bert, recipe, name):
     assert pre_trained["low"] > random["high"], "the intervals do not touch"
 
 
-def test_an_adapter_of_rank_4_classifies_far_better_than_the_most_frequent_label(bert):
-    train("classify-lora")
-    found = scores("classify-lora")
-    assert found["accuracy"]["value"] > 0.9 and found["accuracy"]["low"] > found["majority baseline"]["high"]
-
-
 def test_translation_of_sentences_never_seen():
     train("translate-storyworld")
     assert scores("translate-storyworld")["BLEU"]["low"] > 93.0
-
-
-def test_summaries():
-    train("summarize-storyworld")
-    assert scores("summarize-storyworld")["ROUGE-L"]["low"] > 0.95
