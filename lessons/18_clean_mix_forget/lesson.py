@@ -531,8 +531,8 @@ for name, (a, b) in {
 #
 # But an attacker who wants to be *sure* does not care about the AUC: what counts is how many members are found while
 # only one stranger in a hundred is accused (Carlini et al. 2022). An average hides the few texts that are leaked with
-# certainty. Here that number rests on one or two strangers; it lies between 3 % and 20 %, and every seed puts the three
-# attacks in another order. It takes thousands of strangers to measure it, and then it is the number to report.
+# certainty. Here that number rests on one or two strangers, so do not trust the order of the three attacks: another
+# seed may give another one. It takes thousands of strangers to measure it, and then it is the number to report.
 #
 # ## What was left out
 #
