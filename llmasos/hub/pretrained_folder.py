@@ -294,7 +294,7 @@ def convert_tensors(
         UserError: a tensor is missing or has the wrong shape, or the file's backbone has tensors that the model lacks.
     """
     is_backbone = not isinstance(model, HEADS.get(config.head, nn.Module))
-    published = {format.current_name(name): tensor for name, tensor in unwrapped(published).items()}
+    published = format.completed({format.current_name(name): t for name, t in unwrapped(published).items()}, config)
     prefix = format.prefix if any(name.startswith(format.prefix) for name in published) else ""
     needed = weights_of(model)
     tensors: dict[str, Tensor] = {}

@@ -1,8 +1,11 @@
 """Further families from a folder of transformers to a result: texts in, the outputs of transformers out."""
 
+import json
+
 import pytest
 import torch
 from hub_helpers import DISTILBERT, GEMMA3, GPT_NEO, GPT_NEOX, MPNET, OPT, ROBERTA, T5, randomize, t5_tokenizer
+from safetensors.torch import load_file, save_file
 from tokenizer_helpers import english
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
@@ -136,6 +139,25 @@ def test_a_t5_writes_what_it_writes_in_transformers(tied, tmp_path):
     assert torch.equal(
         again.generate(**batch, max_new_tokens=12, do_sample=False, bad_words_ids=[[0]])[:, 1:], expected
     )
+
+
+def test_a_t5_that_transformers_5_saved_without_its_output_layer_reads_the_embeddings_unscaled(tmp_path):
+    """transformers 5 writes `scale_decoder_outputs` where 4 wrote `tie_word_embeddings`, and ties in both cases."""
+    theirs = T5ForConditionalGeneration(T5Config(**T5 | {"vocab_size": 400}, tie_word_embeddings=False)).eval()
+    randomize(theirs)
+    t5_tokenizer(tmp_path).save_pretrained(tmp_path)
+    theirs.lm_head.weight = theirs.shared.weight
+    theirs.save_pretrained(tmp_path)
+    path = tmp_path / "config.json"
+    fields = json.loads(path.read_text()) | {"tie_word_embeddings": True, "scale_decoder_outputs": False}
+    path.write_text(json.dumps(fields))
+    tensors = load_file(tmp_path / "model.safetensors")
+    save_file({name: t for name, t in tensors.items() if name != "lm_head.weight"}, tmp_path / "model.safetensors")
+    model = load_pretrained(tmp_path)[0]
+    source, target = torch.tensor([[3, 5, 2]]), torch.tensor([[0, 4]])
+    with torch.no_grad():
+        expected = theirs(input_ids=source, decoder_input_ids=target).logits
+        torch.testing.assert_close(model(source, target), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_a_distilbert_fills_in_words(tmp_path):

@@ -166,6 +166,10 @@ class HFFormat(ABC):
         """Return the current form of a published name, which is different in some old files."""
         return name
 
+    def completed(self, published: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
+        """Return a file's tensors with those that some files leave out because they are another one once more."""
+        return published
+
     def architecture(self, config: ModelConfig) -> str | None:
         """Return the published class name for this head, if there is one: a reward is a classifier with one label."""
         wanted = "classifier" if config.head == "reward" else config.head

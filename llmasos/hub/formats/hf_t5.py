@@ -4,9 +4,11 @@ An encoder–decoder with relative positions, RMSNorm, and scores that are not d
 the token embedding, what it reads is divided by √C; here, that is part of the final norm's weight.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmasos.errors import UserError
 from llmasos.hub.formats.hf_format import (
@@ -20,6 +22,9 @@ from llmasos.hub.formats.hf_format import (
 )
 from llmasos.models import ModelConfig
 from llmasos.models.config import GATES
+
+if TYPE_CHECKING:  # so that a tokenizer opens without waiting for torch
+    from torch import Tensor
 
 GATED = {gate: name for name, gate in GATES.items()}  # the activation of a gate → our name
 PUBLISHED = {"relu": "relu", "gelu": "gelu", "gelu_tanh": "gelu_new", "silu": "silu"}
@@ -45,9 +50,7 @@ class T5Format(HFFormat):
                 f"{published.file} asks for feed_forward_proj = {kind!r}; llmasos supports "
                 f"{', '.join(FROM_PUBLISHED_ACTIVATION)}, each also as gated-…."
             )
-        is_scaled = published.get(
-            "scale_decoder_outputs", True
-        )  # transformers 5: says whether the output layer is tied
+        is_scaled = published.get("scale_decoder_outputs", True)  # what transformers 5 writes in place of "tied"
         return {
             "family": "transformer",
             "vocab_size": published.required("vocab_size"),
@@ -101,6 +104,12 @@ class T5Format(HFFormat):
             "tie_word_embeddings": c.tie_embeddings,
             "dropout_rate": c.dropout,
         }
+
+    def completed(self, published: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
+        """transformers 5 ties the output layer of every T5 and only leaves out the division, so it is not saved."""
+        if config.is_pretraining and not config.tie_embeddings and "shared.weight" in published:
+            return {"lm_head.weight": published["shared.weight"], **published}
+        return published
 
     def backbone(self, config: ModelConfig) -> Iterator[TensorMapping]:
         yield tensor("shared.weight", "token_embedding.weight")
