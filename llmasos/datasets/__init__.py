@@ -8,6 +8,8 @@ There are two paths through this room:
 - **Examples**: `open_examples` (formats.py) opens a name or a path as `Splits` of examples (examples.py). `Examples`
   and `pad` (batching.py) group them by length and make a batch of them.
 
+Pictures are drawn, not opened: `draw_digits` (digits.py) and `draw_scenes` with captions (scenes.py).
+
 The names of all datasets are in catalog.py, which also says how to add one.
 """
 
@@ -18,6 +20,7 @@ from llmasos.lazy import lazy_exports
 if TYPE_CHECKING:  # each on first use
     from llmasos.datasets.batching import Examples, by_length, pad
     from llmasos.datasets.catalog import dataset_names, is_dataset
+    from llmasos.datasets.digits import Digits, draw_digits
     from llmasos.datasets.documents import DocumentRows
     from llmasos.datasets.examples import (
         QA,
@@ -34,6 +37,7 @@ if TYPE_CHECKING:  # each on first use
     )
     from llmasos.datasets.faq import FAQEntry, read_faq
     from llmasos.datasets.formats import open_examples
+    from llmasos.datasets.scenes import Scenes, draw_scenes
     from llmasos.datasets.sentence_pairs import SentencePair, SentencePairs
     from llmasos.datasets.sentences import documents_of_sentences, split_sentences
     from llmasos.datasets.source import TextSource
@@ -45,6 +49,7 @@ __all__ = [
     "QA",
     "Answer",
     "Conversation",
+    "Digits",
     "DocumentRows",
     "Examples",
     "FAQEntry",
@@ -53,6 +58,7 @@ __all__ = [
     "Preference",
     "Prompt",
     "Query",
+    "Scenes",
     "ScoredText",
     "SentencePair",
     "SentencePairs",
@@ -66,6 +72,8 @@ __all__ = [
     "by_length",
     "dataset_names",
     "documents_of_sentences",
+    "draw_digits",
+    "draw_scenes",
     "is_dataset",
     "open_examples",
     "open_text",

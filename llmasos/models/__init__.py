@@ -22,6 +22,13 @@ if TYPE_CHECKING:  # each on first use
         weights_of,
     )
     from llmasos.models.transformer import Transformer
+    from llmasos.models.vision import (
+        VisionConfig,
+        VisionLanguageModel,
+        VisionTransformer,
+        load_vision,
+        save_vision,
+    )
 
 __all__ = [
     "BERT",
@@ -35,16 +42,21 @@ __all__ = [
     "SequenceClassifier",
     "SpanExtractor",
     "Transformer",
+    "VisionConfig",
+    "VisionLanguageModel",
+    "VisionTransformer",
     "build_model",
     "extend_context",
     "flops_per_token",
     "load_model",
+    "load_vision",
     "load_weights",
     "n_active_parameters_of",
     "n_parameters",
     "n_parameters_of",
     "preset",
     "save_model",
+    "save_vision",
     "weight_bytes",
     "weights_of",
 ]

@@ -90,11 +90,13 @@ class GPT(Backbone):
         masks: Masks | None,
         caches: Sequence[LayerCache] | None = None,
         history: Tensor | None = None,
+        prefix: Tensor | None = None,
     ) -> Tensor:
         """Embeddings, blocks, final norm: token ids and their positions (B, T) → (B, T, C).
 
         `masks` say what each token sees (None = all there is to see). `history` (B, P) are the cached tokens, these
-        among them; None = these are all there are.
+        among them; None = these are all there are. `prefix` (B, N, C) are vectors before the token embeddings, such as
+        those of an image (`models/vision.py`); then T in positions, masks and the result is N + T.
         """
         masks = masks or Masks(None, None)
         x = self.token_embedding(ids)  # (B, T, C)
@@ -102,6 +104,8 @@ class GPT(Backbone):
             x = x * math.sqrt(self.config.d_model)
         if self.config.max_ngram > 1:
             x = x + self.ngram_embedding(ids, self.earlier_ids(ids, positions, history))
+        if prefix is not None:
+            x = torch.cat((prefix, x), dim=1)  # (B, N + T, C)
         if self.position_embedding is not None:
             x = x + self.position_embedding(positions)
         x = self.dropout(x)

@@ -6,6 +6,7 @@
   writes, so that the stream's variance does not grow with depth (Radford et al. 2019, section 2.3). With
   `zero_init_residual`: zero.
 - With muP all of these are smaller in a wider model (`models/mup.py`).
+- The matrix of an image tower's patches: 1 / √(values of a patch), so that they are not drowned out by the positions.
 - Value embeddings and embeddings of n-grams: zero, so that a new model is the one without them.
 - Biases: zero. Norms: weight one, bias zero.
 """
@@ -63,6 +64,8 @@ def initialize(
                 if name.endswith(RESIDUAL_WRITERS):
                     scale = 0.0 if zero_init_residual else 1.0 / math.sqrt(n_writes[stack_of(name)])
                 std = STD * scale * init_factor(name, parameter.ndim, m)
+                if name.startswith("patch_embedding."):
+                    std = 1.0 / math.sqrt(parameter.size(1))
                 nn.init.normal_(parameter, std=std, generator=generator)
             else:
                 continue

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from llmasos.lazy import lazy_exports
 
 if TYPE_CHECKING:  # each on first use
+    from llmasos.objectives.captioning import CaptionedImage, Captioning
     from llmasos.objectives.causal import CausalLM
     from llmasos.objectives.classification import Classification, EncodedText
     from llmasos.objectives.contrastive import Contrastive, EncodedQuery, info_nce
@@ -43,14 +44,14 @@ if TYPE_CHECKING:  # each on first use
     from llmasos.objectives.token_classification import TextWindow, TokenClassification
 
 __all__ = [
-    "Batch", "BestAnswer", "CausalLM", "Classification", "ContextWindow", "Contrastive", "DPO", "Dialogue",
-    "Distillable", "Distillation", "EncodedComparison", "EncodedPair", "EncodedPreference", "EncodedQuery",
-    "EncodedScore", "EncodedSentencePair", "EncodedText", "IGNORE_INDEX", "LOAD_BALANCING", "LoadBalancing",
-    "MaskedDiffusion", "MaskedLM", "MaskedLMAndNextSentence", "ModelTeacher", "NextSentence", "NoisedText", "Objective",
-    "PolicyGradient", "ProbabilityTeacher", "Regression", "RewardModeling", "Rollout", "Seq2Seq", "SpanExtraction",
-    "SupervisedFineTuning", "TextWindow", "TokenClassification", "best_answer", "bradley_terry_loss",
-    "collate_answers", "collate_inputs", "distillation_loss", "dpo_loss", "encode_pair", "frozen", "info_nce",
-    "leave_one_out_advantages", "make_windows", "optimal_policy", "policy_gradient_loss", "predict_spans",
+    "Batch", "BestAnswer", "CaptionedImage", "Captioning", "CausalLM", "Classification", "ContextWindow", "Contrastive",
+    "DPO", "Dialogue", "Distillable", "Distillation", "EncodedComparison", "EncodedPair", "EncodedPreference",
+    "EncodedQuery", "EncodedScore", "EncodedSentencePair", "EncodedText", "IGNORE_INDEX", "LOAD_BALANCING",
+    "LoadBalancing", "MaskedDiffusion", "MaskedLM", "MaskedLMAndNextSentence", "ModelTeacher", "NextSentence",
+    "NoisedText", "Objective", "PolicyGradient", "ProbabilityTeacher", "Regression", "RewardModeling", "Rollout",
+    "Seq2Seq", "SpanExtraction", "SupervisedFineTuning", "TextWindow", "TokenClassification", "best_answer",
+    "bradley_terry_loss", "collate_answers", "collate_inputs", "distillation_loss", "dpo_loss", "encode_pair", "frozen",
+    "info_nce", "leave_one_out_advantages", "make_windows", "optimal_policy", "policy_gradient_loss", "predict_spans",
     "token_log_probs",
 ]  # fmt: skip
 lazy_exports(__name__)

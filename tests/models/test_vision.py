@@ -1,0 +1,181 @@
+"""Image towers: patches, positions and pooling; a GPT that reads an image prefix; what is refused; files."""
+
+import pytest
+import torch
+from model_helpers import gradients, random_gpt, random_ids, randomize
+from torch import nn
+from torch.nn import functional
+
+from llmasos.errors import UserError
+from llmasos.models import VisionConfig, VisionLanguageModel, VisionTransformer
+from llmasos.models.vision import PatchEmbedding, load_vision, save_vision
+from llmasos.objectives import CaptionedImage, Captioning
+
+SMALL = {"image_size": 8, "patch_size": 4, "n_channels": 3, "n_layers": 2, "n_heads": 2, "d_model": 8}
+
+
+def random_tower(**fields) -> VisionTransformer:
+    return randomize(VisionTransformer(VisionConfig(**{**SMALL, **fields})).double()).eval()
+
+
+def random_images(n: int = 2, seed: int = 0) -> torch.Tensor:
+    return torch.rand(n, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def random_captioner(**fields) -> VisionLanguageModel:
+    model = VisionLanguageModel(random_tower(), random_gpt(**fields))
+    randomize(model.projection.double())
+    return model.eval()
+
+
+def test_patch_embedding_is_a_convolution_whose_stride_is_its_kernel():
+    embedding = randomize(PatchEmbedding(VisionConfig(**SMALL)).double())
+    conv = nn.Conv2d(3, 8, kernel_size=4, stride=4).double()
+    with torch.no_grad():
+        conv.weight.copy_(embedding.proj.weight.view(8, 3, 4, 4))
+        conv.bias.copy_(embedding.proj.bias)
+    images = random_images()
+    torch.testing.assert_close(embedding(images), conv(images).flatten(2).transpose(1, 2))
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+@pytest.mark.parametrize("positions", ["learned", "none"])
+def test_only_positions_tell_a_tower_where_a_patch_is(positions, pooling):
+    tower, images = random_tower(positions=positions, pooling=pooling, n_classes=5), random_images()
+    patches = images.unfold(2, 4, 4).unfold(3, 4, 4)  # (B, 3, 2, 2, 4, 4)
+    moved = patches.flip(2).transpose(2, 3)  # rotated by a quarter: all four are somewhere else
+    moved = moved.permute(0, 1, 2, 4, 3, 5).reshape(images.shape)
+    difference = (tower(images) - tower(moved)).abs().max().item()
+    assert difference < 1e-12 if positions == "none" else difference > 1e-3
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_gradients_reach_every_parameter_and_every_pixel(pooling):
+    tower = random_tower(pooling=pooling, n_classes=5)
+    images = random_images().requires_grad_()
+    of_images, *of_parameters = gradients(tower(images), [images, *tower.parameters()])
+    assert (of_images != 0).all() and all(gradient.any() for gradient in of_parameters)
+
+
+def test_a_tower_learns_a_batch_by_heart():
+    torch.manual_seed(0)
+    tower = VisionTransformer(VisionConfig(**{**SMALL, "d_model": 16}, pooling="mean", n_classes=4))
+    images, labels = torch.randn(8, 3, 8, 8), torch.arange(8) % 4
+    optimizer = torch.optim.AdamW(tower.parameters(), lr=0.02)
+    for _ in range(20):
+        loss = functional.cross_entropy(tower(images), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.3  # log 4 = 1.39 at the start, about 0.005 at the end
+
+
+def test_the_initial_matrix_of_the_patches_keeps_their_variance():
+    """Its 1,024 entries show their standard deviation within 2 %; 10 % cannot be chance."""
+    weight = VisionTransformer(VisionConfig(patch_size=4, d_model=64)).patch_embedding.proj.weight  # (64, 16)
+    assert weight.std().item() == pytest.approx(1 / 4, rel=0.1)
+
+
+@pytest.mark.parametrize("fields", [{}, {"positions": "rotary"}, {"sliding_window": 6, "positions": "alibi"}], ids=str)
+def test_a_captioner_reads_the_image_and_no_token_to_come(fields):
+    model, images, ids = random_captioner(**fields), random_images(), random_ids(2, 6)
+    logits = model(images, ids)
+    assert logits.shape == (2, 6, 29)
+    other = model(random_images(seed=1), ids)
+    assert ((logits - other).abs().amax(dim=-1) > 1e-6).all() or "sliding_window" in fields
+    changed = ids.clone()
+    changed[:, 3] = (changed[:, 3] + 1) % 29
+    torch.testing.assert_close(model(images, changed)[:, :3], logits[:, :3], rtol=0, atol=1e-12)
+    assert ((model(images, changed) - logits)[:, 3:].abs().amax(dim=-1) > 1e-6).all()
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("positions", ["learned", "rotary"])
+def test_padding_changes_no_caption(positions, side):
+    model, images, ids = random_captioner(positions=positions), random_images(1), random_ids(1, 5)
+    pad = (3, 0) if side == "left" else (0, 3)
+    mask = functional.pad(torch.ones(1, 5, dtype=torch.bool), pad, value=False)
+    padded = model(images, functional.pad(ids, pad, value=7), mask)
+    torch.testing.assert_close(padded[:, mask[0]], model(images, ids), rtol=0, atol=1e-12)
+
+
+def test_the_prefix_is_what_a_gpt_would_make_of_tokens_with_these_embeddings():
+    """A prefix of token embeddings is the text of these tokens: the same positions, the same mask."""
+    model, ids = random_captioner(), random_ids(2, 9)
+    prefix = model.gpt.token_embedding(ids[:, :4])
+    torch.testing.assert_close(model.read(prefix, ids[:, 4:]), model.gpt(ids)[:, 4:], rtol=0, atol=1e-12)
+
+
+def test_the_loss_is_on_the_caption_alone_and_trains_the_tower_of_a_frozen_gpt():
+    model = random_captioner()
+    captions = ([1, 5, 6, 2], [1, 2])
+    examples = [CaptionedImage(image.numpy(), ids) for image, ids in zip(random_images(), captions, strict=True)]
+    batch, objective = Captioning().collate(examples), Captioning()
+    assert objective.n_targets(batch) == {"causal": 4}
+    loss = objective.loss_sums(model, batch)["causal"]
+    alone = [objective.loss_sums(model, Captioning().collate([example]))["causal"] for example in examples]
+    torch.testing.assert_close(loss, sum(alone), rtol=1e-5, atol=0)  # the loss is computed in float32
+    model.gpt.requires_grad_(False)
+    objective.loss_sums(model, batch)["causal"].backward()
+    trained = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
+    assert trained == {name for name, _ in model.named_parameters() if not name.startswith("gpt.")}
+
+
+def test_a_caption_is_the_most_probable_tokens_up_to_the_end():
+    model, images = random_captioner(), random_images(3)
+    captions = model.caption(images, begin_id=1, end_id=2, max_new_tokens=6)
+    for image, caption in zip(images[:, None], captions, strict=True):
+        ids = [1]
+        for _ in range(6):
+            ids.append(int(model(image, torch.tensor([ids]))[0, -1].argmax()))
+        assert caption == (ids[1:] + [2])[: (ids[1:] + [2]).index(2)]
+    end = captions[0][2]
+    stopped = model.caption(images, begin_id=1, end_id=end, max_new_tokens=6)[0]
+    assert stopped == captions[0][: captions[0].index(end)]
+
+
+@pytest.mark.parametrize("kind", ["tower", "captioner"])
+def test_a_saved_model_computes_the_same(kind, tmp_path):
+    model = (random_tower(n_classes=5) if kind == "tower" else random_captioner()).float()
+    inputs = [random_images().float(), *([random_ids(2, 4)] if kind == "captioner" else [])]
+    save_vision(tmp_path, model)
+    assert torch.equal(load_vision(tmp_path)(*inputs), model(*inputs))
+
+
+@pytest.mark.parametrize("change, message", [
+    ({"patch_size": 3}, "patch_size 3 does not divide image_size 8"),
+    ({"patch_size": 16}, "choose for example image_size 16"),
+    ({"n_heads": 3}, "n_heads 3 does not divide d_model 8"),
+    ({"pooling": "max"}, "pooling is 'max'; it must be one of: cls, mean."),
+    ({"dropout": 1.0}, "dropout is 1.0"),
+    ({"n_layers": 0}, "n_layers is 0"),
+    ({"d_model": "8"}, "d_model is '8'"),
+])  # fmt: skip
+def test_a_config_that_fits_nothing_is_refused(change, message):
+    with pytest.raises(UserError) as error:
+        VisionConfig(**{**SMALL, **change})
+    assert message in str(error.value) and str(error.value).endswith(".")
+
+
+@pytest.mark.parametrize("images", [
+    torch.zeros(2, 1, 8, 8), torch.zeros(2, 3, 8, 12), torch.zeros(3, 8, 8), torch.zeros(2, 8, 8, 3),
+    torch.zeros(2, 3, 8, 8, dtype=torch.uint8),
+], ids=lambda images: f"{tuple(images.shape)} {images.dtype}")  # fmt: skip
+def test_images_of_another_shape_or_type_are_refused(images):
+    with pytest.raises(UserError, match=r"this model reads floats \(batch, 3, 8, 8\)"):
+        random_tower(n_classes=5)(images)
+
+
+def test_what_does_not_belong_together_is_refused(tmp_path):
+    tower = random_tower()
+    with pytest.raises(UserError, match="n_classes is 0"):
+        tower(random_images())
+    for fields in ({"max_ngram": 2}, {"value_embeddings": True}):
+        with pytest.raises(UserError, match="an image prefix needs a gpt"):
+            VisionLanguageModel(tower, random_gpt(**fields))
+    with pytest.raises(UserError, match="a sequence of 6 tokens does not fit"):
+        VisionLanguageModel(tower, random_gpt(context_length=5))
+    with pytest.raises(UserError, match="a sequence of 17 tokens does not fit"):
+        random_captioner()(random_images(), random_ids(2, 12))
+    with pytest.raises(UserError, match="holds no image tower"):
+        load_vision(tmp_path)
