@@ -123,7 +123,7 @@ def all_segments() -> np.ndarray:
     """The segments of all digits (10, S, 4); a digit with fewer than S repeats its last one."""
     digits = []
     for strokes in STROKES.values():
-        lines = [[(int(x), int(y)) for x, y in stroke.split()] for stroke in strokes]
+        lines = [[(int(point[0]), int(point[1])) for point in stroke.split()] for stroke in strokes]
         digits.append([[*a, *b] for line in lines for a, b in zip(line, line[1:], strict=False)])
     n = max(map(len, digits))
     return np.array([segments + segments[-1:] * (n - len(segments)) for segments in digits], np.float32)

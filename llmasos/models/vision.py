@@ -69,12 +69,12 @@ class VisionConfig:
     image_size: int = 24
     patch_size: int = 4
     n_channels: int = 1
-    n_layers: int = 3
+    n_layers: int = 2
     n_heads: int = 4
-    d_model: int = 64
+    d_model: int = 48
     d_ff: int = DERIVED
     positions: str = "learned"
-    pooling: str = "cls"
+    pooling: str = "mean"
     n_classes: int = 0
     dropout: float = 0.0
 
@@ -286,9 +286,8 @@ class VisionLanguageModel(nn.Module):
 
 def save_vision(folder: Path | str, model: VisionTransformer | VisionLanguageModel) -> None:
     """Write config and weights into an existing folder, as `config.json` and `model.safetensors`."""
-    is_tower = isinstance(model, VisionTransformer)
-    tower = model if isinstance(model, VisionTransformer) else model.tower
-    fields = {"vision": dataclasses.asdict(tower.config), "gpt": None if is_tower else model.gpt.config.to_dict()}
+    tower, gpt = (model, None) if isinstance(model, VisionTransformer) else (model.tower, model.gpt.config.to_dict())
+    fields = {"vision": dataclasses.asdict(tower.config), "gpt": gpt}
     write_json(Path(folder) / "config.json", fields)
     save_tensors(Path(folder) / "model.safetensors", weights_of(model), metadata={"format": "pt"})
 
@@ -307,9 +306,10 @@ def load_vision(folder: Path | str) -> VisionTransformer | VisionLanguageModel:
     unknown = set(fields["vision"]) - {field.name for field in dataclasses.fields(VisionConfig)}
     if unknown:
         raise UserError(f"unknown field {', '.join(sorted(unknown))[:200]} in {file}; copy it again.")
-    model: VisionTransformer | VisionLanguageModel = VisionTransformer(VisionConfig(**fields["vision"]))
+    tower = VisionTransformer(VisionConfig(**fields["vision"]))
+    model: VisionTransformer | VisionLanguageModel = tower
     if isinstance(fields.get("gpt"), dict):
-        model = VisionLanguageModel(model, GPT(ModelConfig.from_dict(fields["gpt"])))
+        model = VisionLanguageModel(tower, GPT(ModelConfig.from_dict(fields["gpt"])))
     weights = Path(folder) / "model.safetensors"
     tensors = load_tensors(weights)
     check_weights(model, tensors, weights)

@@ -11,7 +11,8 @@ from llmasos.models import VisionConfig, VisionLanguageModel, VisionTransformer
 from llmasos.models.vision import PatchEmbedding, load_vision, save_vision
 from llmasos.objectives import CaptionedImage, Captioning
 
-SMALL = {"image_size": 8, "patch_size": 4, "n_channels": 3, "n_layers": 2, "n_heads": 2, "d_model": 8}
+SMALL = {"image_size": 8, "patch_size": 4, "n_channels": 3, "n_layers": 2, "n_heads": 2, "d_model": 8,
+         "pooling": "cls"}  # fmt: skip
 
 
 def random_tower(**fields) -> VisionTransformer:
@@ -59,7 +60,7 @@ def test_gradients_reach_every_parameter_and_every_pixel(pooling):
 
 def test_a_tower_learns_a_batch_by_heart():
     torch.manual_seed(0)
-    tower = VisionTransformer(VisionConfig(**{**SMALL, "d_model": 16}, pooling="mean", n_classes=4))
+    tower = VisionTransformer(VisionConfig(**{**SMALL, "d_model": 16, "pooling": "mean"}, n_classes=4))
     images, labels = torch.randn(8, 3, 8, 8), torch.arange(8) % 4
     optimizer = torch.optim.AdamW(tower.parameters(), lr=0.02)
     for _ in range(20):
