@@ -54,7 +54,7 @@ def train_every_objective(folder: Path, context: DistributedContext) -> None:
             "llmasos.tasks.run.shutdown_distributed": lambda: None,
             "llmasos.tasks.run.finish": lambda *arguments: None,
             "llmasos.tasks.run.in_one_line": lambda text: "",
-            "llmasos.training.trainer.matmul_peak": lambda *arguments: 1.0,
+            "llmasos.training.trainer.known_matmul_peak": lambda *arguments: 1.0,
             "llmasos.datasets.tokens.default_cache_folder": lambda: folder / "cache",
             "llmasos.tasks.task.Task.build_model": lambda *arguments, **more: build_model(*arguments, **more).double(),
         }.items():
