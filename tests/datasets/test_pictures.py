@@ -1,12 +1,16 @@
 """Drawn digits and scenes: the same seed draws the same pictures, captions are true, splits are apart."""
 
+import random
+
 import numpy as np
 import pytest
 
 from llmasos.datasets.digits import draw_digits, ink
 from llmasos.datasets.scenes import (
+    CELL,
     HELD_OUT,
     PAIRS,
+    SHAPE_SIZE,
     SPLITS,
     WORDS,
     Item,
@@ -14,6 +18,7 @@ from llmasos.datasets.scenes import (
     draw,
     draw_scenes,
     n_pictures,
+    place,
 )
 from llmasos.errors import UserError
 
@@ -90,6 +95,13 @@ def test_the_splits_are_apart_and_as_large_as_documented():
     for split, n in zip(SPLITS, (631_440, 74_016, 691_344), strict=True):
         assert n_pictures(split) == n
         assert set(draw_scenes(split, 100).captions) <= set(captions[split])
+
+
+def test_a_shape_is_drawn_at_all_places_of_its_cell():
+    rng = random.Random(0)
+    items = [item for _ in range(200) for item in place([("red", "circle")], "column", rng)]
+    offsets = {(x % CELL, y % CELL) for _, _, x, y in items}
+    assert offsets == {(dx, dy) for dx in range(CELL - SHAPE_SIZE + 1) for dy in range(CELL - SHAPE_SIZE + 1)}
 
 
 def test_every_place_of_every_shape_is_another_picture():
