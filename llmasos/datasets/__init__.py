@@ -8,7 +8,8 @@ There are two paths through this room:
 - **Examples**: `open_examples` (formats.py) opens a name or a path as `Splits` of examples (examples.py). `Examples`
   and `pad` (batching.py) group them by length and make a batch of them.
 
-Pictures are drawn, not opened: `draw_digits` (digits.py) and `draw_scenes` with captions (scenes.py).
+Pictures are drawn, `draw_digits` (digits.py) and `draw_scenes` with captions (scenes.py), or read from a folder:
+`read_pictures` (picture_folder.py).
 
 The names of all datasets are in catalog.py, which also says how to add one.
 """
@@ -37,6 +38,7 @@ if TYPE_CHECKING:  # each on first use
     )
     from llmasos.datasets.faq import FAQEntry, read_faq
     from llmasos.datasets.formats import open_examples
+    from llmasos.datasets.picture_folder import PictureFolder, read_pictures, split_pictures
     from llmasos.datasets.scenes import Scenes, draw_scenes
     from llmasos.datasets.sentence_pairs import SentencePair, SentencePairs
     from llmasos.datasets.sentences import documents_of_sentences, split_sentences
@@ -55,6 +57,7 @@ __all__ = [
     "FAQEntry",
     "LabeledText",
     "Pair",
+    "PictureFolder",
     "Preference",
     "Prompt",
     "Query",
@@ -79,6 +82,8 @@ __all__ = [
     "open_text",
     "pad",
     "read_faq",
+    "read_pictures",
+    "split_pictures",
     "split_sentences",
 ]
 lazy_exports(__name__)
