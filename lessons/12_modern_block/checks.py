@@ -1014,7 +1014,12 @@ def look(find) -> str:
     now, then = dynamic_frequencies(len(q), m), dynamic_frequencies(len(q), n)
     query = rotation(q[None], t * now[None])[0]
     cached, right = (rotation(k[None], s * f[None])[0] for f in (then, now))
-    return "fine" if (query @ cached - query @ right).abs() >= 0.5 else "the score is off by less than 0.5"
+    if (query @ cached - query @ right).abs() >= 0.5:
+        return "fine"
+    in_planes = (q * q).view(2, -1).sum(dim=0) * (k * k).view(2, -1).sum(dim=0)  # (D/2,): 0 where q or k has nothing
+    if in_planes[1:].sum() < 1e-6:
+        return "the vectors meet in plane 0 only"
+    return "the score is off by less than 0.5"
 
 
 def plane(D: int, i: int) -> Tensor:
@@ -1042,10 +1047,19 @@ stale_key_exercise = Exercise(
         Misconception(
             "a key in the fastest plane",
             lambda: (plane(32, 0), plane(32, 0), 47, 300, 48, 480),
-            "Your vectors lie in plane 0, whose frequency NTK scaling never changes.",
+            "Your vectors meet in plane 0 only, whose frequency NTK scaling never changes.",
             "Which planes are slowed down?",
             "12.7",
-            variants=(lambda: (plane(32, 15), plane(32, 15), 47, 300, 48, 480),),
+        ),
+        Misconception(
+            "an angle that changes too little",
+            lambda: (plane(32, 15), plane(32, 15), 47, 300, 48, 480),
+            "Your score is off by less than 0.5. The angle of the cached key is off by s · (the frequency with n "
+            "tokens - that with m tokens). In the last planes this is little, even with a factor of ten. (A head with "
+            "D = 4 has no other plane that is slowed down: 47 · 0.01 radians are not enough.)",
+            "Which plane rotates far within 48 positions and is slowed down, too? Then choose t.",
+            "12.7",
+            variants=(lambda: (plane(4, 1), plane(4, 1), 47, 110, 48, 480),),
         ),
         Misconception(
             "a key that comes too late",

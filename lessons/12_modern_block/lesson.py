@@ -266,7 +266,7 @@ for t in (3, 10, 500, 1000):
 # = 4 and Hkv = 2, query heads 0 and 1 use key/value head 0, and query heads 2 and 3 use head 1. The cache is half as
 # large.
 #
-# Attention itself does not change: repeat each key/value head for its group, and go on as before. Exercise
+# Attention itself does not change: repeat each key/value head for its group, and continue as before. Exercise
 # **repeat_kv** asks for it. (Fast programs for GPUs copy nothing; they read the same head several times.)
 
 # %%
@@ -557,9 +557,8 @@ for name, (expected, spread) in far.items():
 #
 # Dynamic scaling has another price, which no loss shows. A language model is *causal*: what comes later changes
 # nothing before it (lesson 03), and the whole idea of a cache depends on that. Here the frequencies depend on the
-# length of the text. So
-# we ask the model for its predictions after the words 25 to 48 of the same texts, and let it read more and more of what
-# follows.
+# length of the text. So we ask the model for its predictions after the words 25 to 48 of the same texts, and let it
+# read more and more of what follows.
 
 # %%
 text = rows[:, :LONG]  # (B, LONG)

@@ -157,8 +157,8 @@ result("largest difference of the two orders", (by_expert - by_token).abs().max(
 # %%
 def first_sentences(corpus, n):
     """The first sentences of n stories: in English and in German, two lists."""
-    told = [generate(corpus, number) for number in range(n)]
-    return [story.sentences[0] for story in told], [story.german_sentences[0] for story in told]
+    stories = [generate(corpus, number) for number in range(n)]
+    return [story.sentences[0] for story in stories], [story.german_sentences[0] for story in stories]
 
 
 english, german = first_sentences(1000 + SEED, 3000)
@@ -437,7 +437,7 @@ for number, pairs in enumerate(visitors, 1):
 # %% [markdown]
 # **What to see.** Look at a few lists. They are not topics, and hardly languages; they are *words*. A word that occurs
 # often goes to its usual expert in about nine of ten cases in the first layer, and in about eight of ten in the second,
-# where its vector already holds more of what stands before it. Large models do the same: Xue et al. (2024, "OpenMoE")
+# where its vector already holds more of what comes before it. Large models do the same: Xue et al. (2024, "OpenMoE")
 # found that routing depends mostly on the token and is fixed early in training. "Expert" is a big word for it.
 
 # %% [markdown]

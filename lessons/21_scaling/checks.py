@@ -157,7 +157,7 @@ fit_power_law = Exercise(
                     1 / line[1] if line[1] else 0.0,
                 )
             )(fitted([loss - floor for loss in losses], [n for n in sizes], 0.0)),
-            "You fitted log N as a function of the loss and turned the line round. The errors are then those of log N.",
+            "You fitted log N as a function of the loss and inverted the line. The errors are then those of log N.",
             "Which of the two is measured with an error?",
             "21.2",
         ),
@@ -632,8 +632,8 @@ optimal_allocation = Exercise(
             lambda C, A, alpha, B, beta: (lambda N: (N, C / (6 * N)))(
                 (alpha * A / (beta * B)) ** (1 / (alpha + beta)) * (C / 6) ** (alpha / (alpha + beta))
             ),
-            "N grows with the exponent beta / (alpha + beta). If tokens help more (a large beta), the tokens are soon "
-            "enough, and the rest goes into parameters.",
+            "N grows with the exponent beta / (alpha + beta). If tokens help more (a large beta), you soon have enough "
+            "of them, and the rest goes into parameters.",
             "Insert N = C / 6D, and look at which exponent is left.",
             "21.3",
         ),
@@ -839,7 +839,7 @@ def laws_of(*laws: tuple) -> object:
 
 two_laws = Exercise(
     name="two_laws",
-    asks="Find two laws that agree on what was measured, and part beyond it.",
+    asks="Find two laws that agree on what was measured, and diverge beyond it.",
     reference=laws_of((8.0, 0.3, 2.0), (5.0, 0.2, 1.735)),
     section="21.2",
     cases=[Case("your laws", judge=verdict)],
@@ -864,7 +864,7 @@ two_laws = Exercise(
         Misconception(
             "nothing was learned",
             laws_of((0.5, 0.1, 3.0), (0.4, 0.05, 2.8)),
-            "The loss of one of your laws hardly falls between 10³ and 10⁵. Of course nothing can be told from that.",
+            "The loss of one of your laws hardly falls between 10³ and 10⁵. Of course that tells you nothing.",
             "A larger A.",
             "21.2",
         ),

@@ -63,7 +63,7 @@ def best_size(sizes: list[float], losses: list[float]) -> float:
 
     Args:
         sizes: N of each model, above 0, in increasing order, at least five.
-        losses: L of each model; no two are lowest together. The parabola opens upward.
+        losses: L of each model; the lowest loss occurs only once. The parabola opens upward.
 
     Returns:
         N.
@@ -108,7 +108,7 @@ def mup_factors(kind: str, m: float) -> tuple[float, float]:
 
 
 def two_laws() -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """6 (break it, and explain). Find two laws that agree on what was measured, and part beyond it.
+    """6 (break it, and explain). Find two laws that agree on what was measured, and diverge beyond it.
 
     Find (A, alpha, E) of two laws L = E + A · N^-alpha whose losses differ by at most 0.03 nats at each of the measured
     sizes N = 10³, 10⁴ and 10⁵, and by at least 0.15 nats at N = 10⁹. Both have A above 0, alpha from 0.05 to 1 and E of

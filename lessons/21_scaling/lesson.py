@@ -6,8 +6,8 @@
 #   optimal sizes, learning rates that carry over from narrow to wide models, plans for models of any size
 # - **Minutes:** 120 to read and solve, 1 to run
 #
-# You need: cross-entropy, entropy and the Kullback-Leibler divergence (lesson 01), training (lesson 05), the idea of a
-# straight line fitted by least squares.
+# You need: cross-entropy, entropy and the Kullback-Leibler divergence (lesson 01), training (lesson 05), the singular
+# value decomposition, and the idea of a straight line fitted by least squares.
 #
 # Letters: N parameters, D training tokens, C operations (FLOPs) of a training run, L loss in nats, E the floor that no
 # model can get below; d width, V size of the vocabulary. All logarithms are natural unless a base is given.
@@ -72,14 +72,17 @@ mup_factors = part("mup_factors", None)
 # $\sigma = 0.6$. Real data have such spectra, too: few common patterns and a long tail of rare ones (Bahri et al. 2021;
 # Michaud et al. 2023; Maloney et al. 2022).
 #
-# The model is the smallest language model of all: an embedding of width d, and an output layer. Its logits are $EU$
-# with E (V, d) and U (d, V), a matrix of rank d. So **a model of width d has room for d regularities**. At best it
+# The model is the smallest language model of all: an embedding of width d, and an output layer. Its logits are $XU$
+# with X (V, d) and U (d, V), a matrix of rank d. So **a model of width d has room for d regularities**. At best it
 # learns the d strongest. How much does it lose without the others? For logits that are off by a small $\Delta$, the
-# Kullback-Leibler divergence is half the variance of $\Delta$ under P, and so
+# Kullback-Leibler divergence is half the variance of $\Delta$ under P. The missing regularities have nothing to do with
+# where P is large, so we take the plain mean of $\Delta^2$ over the V² entries of the table instead. It is the sum of
+# the missing $s_k^2$, divided by V²:
 #
 # $$ L - E \;\approx\; \frac12 \, \frac{1}{V^2} \sum_{k > d} s_k^2 \;=\; \frac{\sigma^2}{2} \, d^{-1}. $$
 #
-# That is a prediction with nothing left to fit: with N = 2Vd parameters, the exponent is 1, and the factor is 0.18.
+# That is a prediction with nothing left to fit: a reducible loss of 0.18 / d. The model has N = 2Vd parameters, so in N
+# it is a power law, too, with the exponent α = 1.
 
 # %%
 V, SIGMA = 256, 0.6
@@ -141,11 +144,12 @@ for d, loss in zip(widths, losses, strict=True):
         result(f"width {d}: reducible loss over the formula", (loss - FLOOR) / (SIGMA**2 / 2 / d), 0.96, 0.04)
 
 # %% [markdown]
-# **What to see.** The loss of eight trained models, by a formula that has seen none of them, within five percent. (They
-# are a little better than the formula, since the divergence is not exactly quadratic, and they may choose which d
-# directions matter most.) So here is one answer to the question where power laws come from: **the world has a power law
-# of ever weaker regularities, and a model of size N has room for the first ones.** The exponent says more about the
-# data than about the model, and indeed, different architectures differ in A much more than in α (Kaplan et al. 2020).
+# **What to see.** Twice the width halves the reducible loss. A formula that has seen none of the eight models predicts
+# all of them within about five percent. (They are a little better than the formula, since the divergence is not exactly
+# quadratic, and they may choose which d directions matter most.) So here is one answer to the question where power laws
+# come from: **the world has a power law of ever weaker regularities, and a model of size N has room for the first
+# ones.** The exponent says more about the data than about the model, and indeed, different architectures differ in A
+# much more than in α (Kaplan et al. 2020).
 
 # %% [markdown]
 # ## 21.2 Seven sizes, and the eighth
@@ -170,12 +174,12 @@ sizes = [2 * V * d for d in widths]
 A, alpha, _ = line(sizes[:7], losses[:7], FLOOR)
 if fit_power_law is not None:
     print("your fit_power_law:", fit_power_law(sizes[:7], losses[:7], FLOOR), "ours:", (A, alpha))
-foretold = A * sizes[7] ** -alpha
+predicted = A * sizes[7] ** -alpha
 reducible = losses[7] - FLOOR
 print(f"L = {FLOOR:.3f} + {A:.3g} · N^-{alpha:.3f}")
-print(f"eighth model: predicted {FLOOR + foretold:.5f}, measured {losses[7]:.5f} nats")
+print(f"eighth model: predicted {FLOOR + predicted:.5f}, measured {losses[7]:.5f} nats")
 result("exponent α", alpha, 1.01, 0.03)
-result("predicted over measured reducible loss", foretold / reducible, 0.985, 0.05)
+result("predicted over measured reducible loss", predicted / reducible, 0.985, 0.05)
 curves(
     {
         "measured": [(math.log10(n), math.log10(x - FLOOR)) for n, x in zip(sizes, losses, strict=True)],
@@ -217,10 +221,10 @@ def fit_unknown(sizes, losses, in_nats=True):
 
 
 A_fit, alpha_fit, floor_fit = fit_unknown(sizes[:7], losses[:7])
-foretold_fit = floor_fit + A_fit * sizes[7] ** -alpha_fit
-print(f"without noise: floor {floor_fit:.4f}, truly {FLOOR:.4f}; α {alpha_fit:.3f}; eighth model {foretold_fit:.5f}")
-result("error of the fitted floor, nats", floor_fit - FLOOR, 0.0, 0.002)
-result("error of the eighth loss, over its reducible part", (foretold_fit - losses[7]) / reducible, 0.0, 0.15)
+predicted_fit = floor_fit + A_fit * sizes[7] ** -alpha_fit
+print(f"without noise: floor {floor_fit:.4f}, truly {FLOOR:.4f}; α {alpha_fit:.3f}; eighth model {predicted_fit:.5f}")
+result("error of the fitted floor, thousandths of a nat", 1000 * (floor_fit - FLOOR), 0.0, 2.0)
+result("error of the eighth loss, over its reducible part", (predicted_fit - losses[7]) / reducible, 0.0, 0.15)
 generator = np.random.default_rng(SEED)
 noisy = [FLOOR + (np.array(losses[:7]) - FLOOR) * (1 + 0.01 * generator.standard_normal(7)) for _ in range(30)]
 print("with 1 % of noise, 30 times:")
@@ -230,20 +234,21 @@ for words, in_nats in (("errors in nats", True), ("errors in logarithms", False)
     print(f"  {words:<21} floor off by {floors.mean() - FLOOR:+.4f} ± {floors.std():.4f}, "
           f"α {alphas.mean():.3f} ± {alphas.std():.3f}; worst floor {floors.min() - FLOOR:+.3f}")  # fmt: skip
     if in_nats:
-        result("spread of the floor, errors in nats", floors.std(), 0.0007, 0.0006)
-        result("correlation of the floor with α", float(np.corrcoef(floors, alphas)[0, 1]), 0.97, 0.04)
+        spread, correlation = floors.std(), float(np.corrcoef(floors, alphas)[0, 1])
+result("spread of the floor, errors in nats, thousandths", 1000 * spread, 0.7, 0.6)
+result("correlation of the floor with α, errors in nats", correlation, 0.97, 0.04)
 
 # %% [markdown]
 # **What to see.** With errors in nats, the floor comes out within a thousandth of a nat or so. With errors in
 # logarithms, some of the 30 fits put it as far down as the candidates reach, half a nat, with an exponent near 0.07:
 # with a floor far below all losses, their logarithms hardly differ, and then *any* line is close to them. Nothing in
-# the program warns you. This is no invented danger. The fit of the Chinchilla paper had an optimizer that stopped too
+# the program warns you. The danger is real. The fit of the Chinchilla paper had an optimizer that stopped too
 # early, and refitted, its constants move by more than their published confidence intervals (Besiroglu et al. 2024).
 #
-# And even the good fit shows that floor and exponent hang together, with a correlation near 1: put the floor a little
-# higher, and a steeper law fits nearly as well. What is well determined is the *curve*, where it was measured and a
-# little beyond, while each of the three numbers alone is not. Exercise **two_laws** asks you for two laws that agree on
-# everything that was measured, and part far beyond it.
+# And even in the good fit, the errors of floor and exponent are tied together, with a correlation near 1: put the floor
+# a little higher, and a steeper law fits nearly as well. What is well determined is the *curve*, where it was measured
+# and a little beyond, while each of the three numbers alone is not. Exercise **two_laws** asks you for two laws that
+# agree on everything that was measured, and diverge far beyond it.
 
 # %% [markdown]
 # ## 21.3 A budget: larger model, or more text?
@@ -264,13 +269,14 @@ for words, in_nats in (("errors in nats", True), ("errors in logarithms", False)
 # budgets, and you know how the best size grows.
 #
 # What should we expect here? Too small a model lacks room, $\frac{\sigma^2}{2d}$. Too large a model has too little
-# data: classical statistics says that estimating N numbers from D samples costs at least about $N / 2D$ nats, and with
-# $N = 2Vd$ and $D = C / (6 V d)$ that is proportional to $d^2 / C$. The sum is smallest where $d^3$ is proportional to
-# C, so **eight times the budget should double the best width** (H). Chinchilla's rule for real text, $N^* \propto
-# \sqrt{C}$, would give 2.8.
+# data: classical statistics says that estimating N numbers from D samples costs at least about $N / 2D$ nats. Here $N =
+# 2Vd$ numbers are estimated. But a token is multiplied only by the output layer, with V·d of them (the embedding is
+# looked up), so $D = C / (6 V d)$. The cost is then proportional to $d^2 / C$. The sum is smallest where $d^3$ is
+# proportional to C, so **eight times the budget should double the best width** (H). Chinchilla's rule for real text,
+# $N^* \propto \sqrt{C}$, would give 2.8.
 #
-# Each model trains on sampled pairs of words, each of which it sees once; four copies train at the same time, and we
-# average.
+# Each model trains on sampled pairs of words, each of which it sees once; three copies train at the same time, and we
+# average their losses.
 
 
 # %%
@@ -415,6 +421,7 @@ if mup_factors is not None:
 # published about their runs:
 
 # %%
+print(f"{'':<44} {'published':>12} {'formula':>12}   error")
 for p in PUBLISHED:
     print(f"{p.what:<44} {p.published:12.4g} {p.predict():12.4g}  {p.error:+6.1%}")
 errors = [abs(p.error) for p in PUBLISHED]

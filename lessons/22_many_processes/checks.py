@@ -299,6 +299,7 @@ mean_gradient = Exercise(
             "0 times NaN is NaN: one process without targets has spoiled the gradient of all.",
             "Leave out the processes that have no targets.",
             "22.1",
+            variants=(lambda gs, ms: sum(m / sum(ms) * g for g, m in zip(gs, ms, strict=True)),),
         ),
         Misconception(
             "all NaN are zero",
@@ -468,9 +469,9 @@ reduce_scatter_step = Exercise(
         Misconception(
             "its own chunk first",
             ring_step_wrong(offset=0),
-            "Process r sent chunk r - s. After n - 1 steps it then has the sum of chunk r + 1, not of its own: that is "
-            "how many books do it, but here each is to end with the chunk of its own number.",
-            "r - 1 - s.",
+            "Process r sent chunk r - s. After n - 1 steps it then has the sum of chunk r + 1, not of its own. Many "
+            "books do it that way, but here each process must end with the chunk of its own number.",
+            "Start with chunk r - 1.",
             "22.2",
         ),
         Misconception(
@@ -993,7 +994,7 @@ means_that_mislead = Exercise(
             "the wrong way round",
             batch_of([5], [-2] * 10),
             "Your change looks bad and is good; it was to look good and be bad.",
-            "Turn all signs round.",
+            "Reverse all signs.",
             "22.1",
         ),
         Misconception(

@@ -76,8 +76,8 @@ def bytes_per_process(stage: str, n_parameters: int, n: int) -> tuple[float, flo
 
     Training is in 16 bits with AdamW: for each parameter 2 bytes for the weight, 2 for its gradient, and 12 for the
     optimizer (a 32-bit copy of the weight and two moments). Gradients and weights are sent in 16 bits by rings: a
-    reduce-scatter or an all-gather of S bytes makes each process send (n - 1)/n · S, an all-reduce is one after the
-    other.
+    reduce-scatter or an all-gather of S bytes makes each process send (n - 1)/n · S; an all-reduce is a reduce-scatter
+    and then an all-gather.
 
     Args:
         stage: "ddp": everything is kept by every process, and gradients are all-reduced.

@@ -58,7 +58,7 @@ zero1_step = part("zero1_step", None)
 # Llama 3 405B was trained on 16,384 GPUs (Dubey et al. 2024, table 4). Why so many? Its training took
 # $3.8 \cdot 10^{25}$ operations. A single H100 does about $4 \cdot 10^{14}$ of them in a second, and would have needed
 # three thousand years. And it could not even have begun: with AdamW and 16-bit training, each parameter takes 16 bytes
-# (22.3), so the state of the model has 6.5 TB, and the GPU has 80 GB. So there are two problems, **time** and
+# (22.3), so the state of the model takes 6.5 TB, and the GPU has 80 GB. So there are two problems, **time** and
 # **memory**. This lesson solves both, with processes that share nothing but a cable.
 #
 # The first idea is called **data parallelism**. All n processes have the same model. Each takes b = B / n examples of
@@ -67,8 +67,8 @@ zero1_step = part("zero1_step", None)
 # $$ \frac1n \sum_{r=0}^{n-1} g_r \;=\; \frac1n \sum_r \frac1b \sum_{i \in r} \nabla \ell_i
 #    \;=\; \frac1B \sum_{i=1}^{B} \nabla \ell_i . $$
 #
-# On the right stands what one process would have computed with the whole batch. This is not an approximation. All
-# copies of the model begin with the same weights, add the same numbers, and so they stay equal forever.
+# The right-hand side is what one process would have computed with the whole batch. This is not an approximation. All
+# copies of the model begin with the same weights and subtract the same updates, so they stay equal forever.
 #
 # The formula has one condition: the pieces must be **equally large**. Process r may have $m_r$ targets, because texts
 # have different lengths and padding does not count. Then the mean of the means is not the mean: a token in a short text
@@ -202,9 +202,11 @@ result("mean of means: relative error of the gradient", relative_error(sum(gradi
 # Yuan 2009; Gibiansky 2017 brought it to deep learning). Cut each tensor into n chunks, and in each step let every
 # process pass one chunk on:
 #
-# 1. **Reduce-scatter**, n - 1 steps. Process r adds what comes from the left to its own chunk of that number, and
-#    passes the sum on in the next step. After n - 1 steps, process r has the complete sum of chunk r.
-# 2. **All-gather**, n - 1 steps. Each passes on the complete chunk that came last. Now all have all of them.
+# 1. **Reduce-scatter**, n - 1 steps. Process r starts by sending its chunk r - 1 (process 0 its last one). It adds what
+#    comes from the left to its own chunk of that number, and passes the sum on in the next step. After n - 1 steps,
+#    process r has the complete sum of chunk r.
+# 2. **All-gather**, n - 1 steps. Each process passes on the complete chunk that it got last. In the end, every process
+#    has every chunk.
 #
 # Each process sends one chunk of S / n bytes in each of 2 (n - 1) steps:
 #
@@ -284,7 +286,7 @@ result("8 processes: bytes sent, in tensors", sent[8][0] / S, 1.75, 0.001)
 # alone:
 #
 # - **Stage 1** shards the 12 bytes of the optimizer. Reduce-scatter the gradients, update your part, all-gather the
-#   weights. Those are the two halves of an all-reduce, so it costs no traffic at all.
+#   weights. Those are the two halves of an all-reduce, so it costs no extra traffic.
 # - **Stage 2** also keeps only its part of the gradients.
 # - **Stage 3**, or **FSDP**, also keeps only its part of the weights. Each layer gathers its weights when it computes,
 #   forward and backward, and drops them right after. That is one all-gather more: half as much traffic again.
@@ -338,7 +340,7 @@ def train(stage, ring, steps=3):
     return (all_gather(weights, ring).view(-1) if stage == "zero3" else weights), kept / N, sent / N / steps
 
 
-lines = {}
+lines, at_eight = {}, {}
 print("  n   stage   kept per parameter   formula    sent per parameter   formula")
 for n in (1, 2, 4, 8):
     whole = None
@@ -349,21 +351,22 @@ for n in (1, 2, 4, 8):
         whole = weights[0] if whole is None else whole
         assert all(torch.equal(w, whole) for w in weights), "the same weights, bit for bit, on all processes and stages"
         lines.setdefault(stage, []).append((n, kept[0]))
-        if n == 8:
-            expected = {"ddp": 16, "zero1": 4 + 12 / 8, "zero2": 2 + 14 / 8, "zero3": 16 / 8}[stage]
-            result(f"{stage}, 8 processes: bytes kept per parameter", kept[0], expected, 0.001)
-            traffic = 7 / 8 * (6 if stage == "zero3" else 4)
-            result(f"{stage}, 8 processes: bytes sent per parameter", sent[0], traffic, 0.001)
+        at_eight[stage] = kept[0], sent[0]  # the last n is 8
+for stage, (kept, sent) in at_eight.items():
+    expected = {"ddp": 16, "zero1": 4 + 12 / 8, "zero2": 2 + 14 / 8, "zero3": 16 / 8}[stage]
+    result(f"{stage}, 8 processes: bytes kept per parameter", kept, expected, 0.001)
+    traffic = 7 / 8 * (6 if stage == "zero3" else 4)
+    result(f"{stage}, 8 processes: bytes sent per parameter", sent, traffic, 0.001)
 curves(lines, "State of each process", "processes", "bytes per parameter", "22-memory")
 
 # %% [markdown]
 # **What to see.** Counted bytes equal the formulas to the last byte, and all four stages give the same weights, **bit
 # for bit**: they add the same numbers in the same order. So the choice between them changes nothing about the model,
 # only who keeps what. Stage 1 is free and saves most of what can be saved; that is why it is the usual first choice.
-# The line of stage 1 comes to rest at 4 bytes, that of stage 3 falls forever.
+# The line of stage 1 levels off at 4 bytes, that of stage 3 keeps falling.
 #
 # With 16 bytes per parameter, an 80 GB GPU holds a model of 5 billion parameters and not one activation. With stage 3
-# on 1,024 of them, the state of a model with $10^{12}$ parameters takes 16 GB of each. (Activations come on top; see
+# on 1,024 of them, the state of a model with $10^{12}$ parameters takes 16 GB on each. (Activations come on top; see
 # `python -m llmasos plan --parameters 1T --devices 1024`.)
 #
 # The library trains in fp32 with 4 + 4 + 8 bytes; its own ZeRO-1 (`training/zero.py`) and its own fully sharded module
@@ -465,7 +468,7 @@ def train_with_failure(ring, seed):
                 save(model, optimizer, step)
             flat = gradient(model, batch(seed, step)[ring.rank :: ring.size])
             if step == 15 and ring.rank == 2:
-                os.kill(os.getpid(), signal.SIGKILL)  # no farewell, no cleaning up
+                os.kill(os.getpid(), signal.SIGKILL)  # no notice, no cleanup
             set_gradients(model, all_reduce(flat, ring) / ring.size)
             optimizer.step()
             step += 1
@@ -523,7 +526,9 @@ processes = [
                      env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     for rank in range(3)
 ]  # fmt: skip
-predict("three processes, three programs, one process: in how many digits will the weights agree after 24 steps?")
+predict(
+    "three processes, three programs, one process: in how many decimal places will the weights agree after 24 steps?"
+)
 
 # %%
 alone = many.make_model(SEED)
@@ -558,7 +563,7 @@ for name, expected in (("zero1", 2 * 2 / 3), ("zero3", 3 * 2 / 3)):
     ratio = report[name]["bytes"] / many.STEPS / n_bytes
     result(f"{name}: bytes sent in a step, in models", ratio, expected, 0.003)
 digits = -math.log10(max(distance_from_alone(name) for name in ("ddp", "zero1", "zero3")))
-result("digits behind the point in which all agree", min(digits, 14), 11.3, 1.8)
+result("decimal places in which all agree", min(digits, 14), 11.3, 1.8)
 
 # %% [markdown]
 # **What to see.** By hand = torch's = one process. What differs are the last digits of float64, because sums are added
@@ -662,7 +667,7 @@ result("different initial weights: ‖w₀ - w₁‖²", apart["different initia
 # picture one hides the other), and no look at a loss can tell them apart. But one line can: print a checksum of the
 # weights on each process (they differ without averaging), and one of the batch (they are equal with the same data). The
 # sum is even *faster* at first, since its rate is four times as high, and that is why it is often taken for a success;
-# it ends nine times as high. And with different initial weights the loss comes to rest at 3.2, whatever you do to the
+# it ends nine times as high. And with different initial weights the loss levels off at 3.2, whatever you do to the
 # learning rate.
 #
 # The sum has one more surprise. The factor n grows with the machine: what worked on 4 processes diverges on 8, as soon
@@ -711,7 +716,7 @@ for name, make_optimizer in (("AdamW", many.adamw), ("SGD", lambda p: torch.opti
 # %% [markdown]
 # ## 22.6 When a worker dies
 #
-# In 22.4 process 2 was killed in step 15, in the middle of a sum, without a farewell. This is what process 0 wrote:
+# In 22.4 process 2 was killed in step 15, in the middle of a sum, without any notice. This is what process 0 wrote:
 
 # %%
 for step, line in report["log"]:
@@ -719,7 +724,7 @@ for step, line in report["log"]:
 print(f"exit code of process 2: {codes[2]} (the signal SIGKILL)")
 difference = distance_from_alone("failure")
 print(f"largest difference from one process that was never interrupted: {difference:.1g}")
-result("after the failure: digits that agree", min(14, -math.log10(difference)), 11.3, 1.8)
+result("after the failure: decimal places that agree", min(14, -math.log10(difference)), 11.3, 1.8)
 
 # %% [markdown]
 # **What to see.** The neighbors of a dead process are the first to know, because their connection breaks. (The others

@@ -159,14 +159,13 @@ def listen(worker: subprocess.Popen, lesson: Lesson, names: list[str], deadline:
     """Record the worker's messages in `run`; return the exercises it did not reach."""
     lines: queue.Queue[str | None] = queue.Queue()
     threading.Thread(target=read_lines, args=(worker, lines), daemon=True).start()
-    timeout, current, left = START_SECONDS, None, list(names)
+    timeout, current, left, is_ready = START_SECONDS, None, list(names), False
     while True:
         try:
             line = lines.get(timeout=max(0.1, min(timeout, deadline + GRACE_SECONDS - time.monotonic())))
         except queue.Empty:
-            return record_failure(
-                run, left, current, Failure("TimeLimitExceeded", f"no answer after {timeout:g} seconds")
-            )
+            kind = "TimeLimitExceeded" if is_ready or time.monotonic() >= deadline else "NotStarted"
+            return record_failure(run, left, current, Failure(kind, f"still running after {timeout:g} seconds"))
         if line is None:
             kill_worker(worker)
             return record_failure(run, left, current, Failure("ProcessDied", exit_reason(worker)))
@@ -176,6 +175,7 @@ def listen(worker: subprocess.Popen, lesson: Lesson, names: list[str], deadline:
             if kind == "done":
                 return []
             if kind == "ready":
+                is_ready = True
                 timeout = WALL_CLOCK_FACTOR * LOAD_SECONDS + GRACE_SECONDS
             elif kind == "import_failure":
                 observation = Observation.from_json({**vars(Observation()), **message})

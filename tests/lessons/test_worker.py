@@ -132,6 +132,13 @@ def test_a_file_that_cannot_be_imported(tmp_path):
     assert "cannot be imported" in broken.why and "line 1" in broken.why
 
 
+def test_a_machine_that_is_too_busy_is_no_mistake_of_the_student(tmp_path, monkeypatch):
+    lesson = Lesson(tiny_lesson(tmp_path))
+    monkeypatch.setattr(runner, "START_SECONDS", 0)
+    late = check_source(lesson, "def double(x): return 2 * x", "mine.py")[0]
+    assert late.mistake == "not checked" and "mine.py was not read" in late.why and "loop" not in late.hint
+
+
 @pytest.mark.slow
 def test_a_file_whose_import_does_not_end(tmp_path, monkeypatch):
     lesson = Lesson(tiny_lesson(tmp_path))
