@@ -473,7 +473,7 @@ def train_with_failure(ring, seed):
             optimizer.step()
             step += 1
         except RuntimeError as error:  # a neighbor is gone
-            log.append([step, str(error).split("] ")[-1][:60]])
+            log.append([step, str(error).split("] ")[-1].split(". ")[0][:60]])
             dist.destroy_process_group()
             ring = connect("two", ring.rank, 2)  # those that are left
             step = load(model, optimizer)

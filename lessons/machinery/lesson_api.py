@@ -75,7 +75,8 @@ def result(name: str, value: float, expected: float, spread: float) -> float:
         spread: how far a run may be from it, slightly more than the seeds differed.
     """
     verdict = "as expected" if abs(value - expected) <= spread else "NOT as expected"
-    print(f"{name:<50} {value:.3f}   ({verdict}: {expected:g} ± {spread:g})")
+    stated = f"{expected:.4g}" if abs(expected) < 10_000 else f"{expected:g}"
+    print(f"{name:<50} {value:.3f}   ({verdict}: {stated} ± {spread:g})")
     if os.environ.get(RESULTS):
         with open(os.environ[RESULTS], "a", encoding="utf-8") as file:
             file.write(json.dumps({"name": name, "value": value, "expected": expected, "spread": spread}) + "\n")
