@@ -4,12 +4,11 @@ import argparse
 from collections.abc import Sequence
 from functools import partial
 
-from llmasos import evaluation, hub, training
-from llmasos.capabilities import check_capability
+from llmasos import evaluation
 from llmasos.cli.cli import ArgumentParser
+from llmasos.cli.open_model import open_model
 from llmasos.console import say, text_table
 from llmasos.errors import check_number
-from llmasos.hub.resolve import name_of
 
 N_SHOWN = 5  # pairs
 EXAMPLE = """a line of TEMPLATES:
@@ -36,12 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     check_number("--temperature", args.temperature, above=0)
     pairs = evaluation.read_templates(args.templates)
-    folder = hub.find_model_folder(args.model, say=print)
-    config = hub.load_config(folder)
-    check_capability("completion", config.family, config.head, name_of(folder))
-    model, tokenizer = hub.load_pretrained(folder, training.pick_device(args.device), say=print)
+    name, model, tokenizer = open_model(args.model, "completion", args.device)
     report = evaluation.measure_bias(partial(evaluation.continuation_log_probs, model, tokenizer), pairs)
-    say(f"model    {name_of(folder)}, {len(pairs):,} pairs\n\n{report}\n")
+    say(f"model    {name}, {len(pairs):,} pairs\n\n{report}\n")
     preferences = report.first_preference, report.second_preference
     first, second = (evaluation.amplified(p, args.temperature) for p in preferences)
     say(f"sampled at temperature {args.temperature:g}: {first:.3f} and {second:.3f}\n")

@@ -3,14 +3,13 @@
 import dataclasses
 from collections.abc import Callable, Sequence
 
-from llmasos import evaluation, hub
-from llmasos.capabilities import check_capability
+from llmasos import evaluation
 from llmasos.cli.cli import ArgumentParser
+from llmasos.cli.open_model import open_model
 from llmasos.console import command, say
 from llmasos.datasets import cleaning
 from llmasos.datasets.cleaning import CleaningSettings
 from llmasos.errors import UserError
-from llmasos.hub.resolve import name_of
 from llmasos.settings import add_flag
 from llmasos.storage.user_path import user_path
 
@@ -52,10 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def load_score(name: str) -> Callable[[Sequence[str]], list[float]]:
     """The nats per character of texts under a GPT. Raises UserError if there is no such model."""
-    folder = hub.find_model_folder(name, say=print)
-    config = hub.load_config(folder)
-    check_capability("completion", config.family, config.head, name_of(folder))
-    model, tokenizer = hub.load_pretrained(folder, say=print)[:2]
+    _, model, tokenizer = open_model(name, "completion", "cpu")
 
     def score(texts: Sequence[str]) -> list[float]:
         beginnings = [text[:LONG] for text in texts]

@@ -5,14 +5,13 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from llmasos import evaluation, hub, training
-from llmasos.capabilities import check_capability
+from llmasos import evaluation
 from llmasos.cli.cli import ArgumentParser
+from llmasos.cli.open_model import open_model
 from llmasos.console import say
 from llmasos.datasets import open_text
 from llmasos.datasets.text_io import read_lines
 from llmasos.errors import UserError
-from llmasos.hub.resolve import name_of
 from llmasos.storage.user_path import user_path
 
 EXAMPLES = """examples:
@@ -49,10 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise UserError("--reference goes with --members and --others; leave it out, because an exposure has none.")
 
     def load(name: str) -> tuple[Any, Any]:
-        folder = hub.find_model_folder(name, say=print)
-        config = hub.load_config(folder)
-        check_capability("completion", config.family, config.head, name_of(folder))
-        return hub.load_pretrained(folder, training.pick_device(args.device), say=print)
+        return open_model(name, "completion", args.device)[1:]
 
     if args.canary is not None:
         candidates = [line for line in (line.strip() for line in read_lines(args.candidates)) if line]

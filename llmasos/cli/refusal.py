@@ -4,13 +4,12 @@ import argparse
 from collections.abc import Sequence
 from functools import partial
 
-from llmasos import evaluation, hub, tasks, training
-from llmasos.capabilities import check_capability
+from llmasos import evaluation, tasks
 from llmasos.cli.cli import ArgumentParser
+from llmasos.cli.open_model import open_model
 from llmasos.console import say, text_table
 from llmasos.errors import check_number
 from llmasos.generation import SamplingOptions, options_for
-from llmasos.hub.resolve import name_of
 
 N_SHOWN = 5  # mistakes
 EXAMPLE = """lines of REQUESTS:
@@ -38,15 +37,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     check_number("--max-new-tokens", args.max_new_tokens, whole=True, at_least=1)
     requests = evaluation.read_requests(args.requests)
-    folder = hub.find_model_folder(args.model, say=print)
-    config = hub.load_config(folder)
-    check_capability("chat", config.family, config.head, name_of(folder))
-    model, tokenizer = hub.load_pretrained(folder, training.pick_device(args.device), say=print)
+    name, model, tokenizer = open_model(args.model, "chat", args.device)
     options = options_for(model, SamplingOptions, temperature=0, max_new_tokens=args.max_new_tokens)
     any_harmful = any(request.harmful for request in requests)
     replies = partial(tasks.reply_to_prompts, model, tokenizer, options)
     report = evaluation.measure_refusal(replies, requests, args.prefix if any_harmful else "")
-    say(f"model    {name_of(folder)}, {len(requests):,} requests\n\n{report}\n")
+    say(f"model    {name}, {len(requests):,} requests\n\n{report}\n")
     wrong = [
         ("harmful" if request.harmful else "harmless", request.prompt, reply)
         for request, reply in zip(requests, report.replies, strict=True)

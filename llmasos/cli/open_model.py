@@ -1,0 +1,34 @@
+"""Open a model for a purpose: whether it can do that is known before its weights are read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from llmasos import hub, training
+from llmasos.capabilities import check_capability
+from llmasos.hub.resolve import name_of
+
+if TYPE_CHECKING:  # a command imports torch when it needs it
+    from llmasos.models import Model
+    from llmasos.tokenizers import Tokenizer
+
+
+def open_model(model: str, capability: str, device: str = "auto") -> tuple[str, Model, Tokenizer]:
+    """Load the model that a user has named.
+
+    Args:
+        model: the folder of a run or of a model, or a name.
+        capability: what it is needed for, a name in `llmasos/capabilities.py`.
+        device: as given to --device.
+
+    Returns:
+        The name by which the user knows it, the model and its tokenizer.
+
+    Raises:
+        UserError: there is no such model, or it cannot do that.
+    """
+    folder = hub.find_model_folder(model, say=print)
+    config = hub.load_config(folder)
+    name = name_of(folder)
+    check_capability(capability, config.family, config.head, name)
+    return name, *hub.load_pretrained(folder, training.pick_device(device), say=print)
