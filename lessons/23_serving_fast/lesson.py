@@ -74,7 +74,7 @@ allowed_tokens = part("allowed_tokens", None)
 # - **Fewer bytes** per reading: weights of four bits (23.8).
 # - **No reading in vain**: a program that wants JSON throws away everything else (23.9, 23.10).
 #
-# Each of these could change what the model says. The first three can be done without changing it at all, and we will
+# Each of these could change what the model says. The first two can be done without changing it at all, and we will
 # prove and measure that; the other two cannot, and we will measure how much.
 #
 # Our model is the shipped `storyworld-gpt`, on a CPU. Even here, a step with many texts takes less time than as many
@@ -278,7 +278,7 @@ for static, loads in ((False, (0.2, 0.4, 0.6, 0.7, 0.8)), (True, (0.05, 0.1, 0.2
             ratio = sum(here[:half]) / sum(end - a for a, end in zip(arrivals, ends, strict=True) if a < half)
             result("half the time: L over λ W", ratio, 1.0, 0.01)
         if load == 0.3:
-            result("static at load 0.3: time in the system, in m", W / M, 3.7, 0.5)
+            result("static at load 0.3: time in the system, in m", W / M, 3.45, 0.35)
 curves(lines, "Time in the system", "load", "steps", "23-queue")
 
 # %% [markdown]
@@ -288,7 +288,7 @@ curves(lines, "Time in the system", "load", "steps", "23-queue")
 # length, because it comes just too late for a batch and must wait for the end of it. At 0.37 its queue grows forever.
 # And L = λ W, in every line, to the last digit.
 #
-# (Five seeds: at load 0.8 the ratio to Erlang's formula is 0.92 to 1.05. Waiting times are correlated over hundreds of
+# (Five seeds: at load 0.8 the ratio to Erlang's formula is 0.95 to 1.06. Waiting times are correlated over hundreds of
 # requests, so even 12,000 of them tell W only within some percent.)
 
 # %% [markdown]
@@ -329,10 +329,10 @@ for s in (1, 4, 16, 64, P):
     print(f"{s:9} {waste:16.2f} {formula:9.2f} {mean_length / (mean_length + waste):8.1%} {fit:10.0f}")
     if s == 16:
         result("pages of 16: waste per text, tokens", waste, 7.5, 0.35)
-        result("pages of 16: fraction in use", mean_length / (mean_length + waste), 0.924, 0.01)
-        result("texts in the memory of 64 slots", fit, 176, 8)
+        result("pages of 16: fraction in use", mean_length / (mean_length + waste), 0.918, 0.008)
+        result("texts in the memory of 64 slots", fit, 176, 5)
     if s == P:
-        result("slots: fraction in use", mean_length / P, 0.335, 0.015)
+        result("slots: fraction in use", mean_length / P, 0.333, 0.012)
 
 # %% [markdown]
 # **What to see.** Two thirds of the slots' memory is empty; with pages of 16 it is 8 percent, and the same memory holds
@@ -522,7 +522,7 @@ def encoded(split, n):
 
 tokens = torch.cat(encoded("train", 800))
 generator_t = torch.Generator().manual_seed(SEED)
-starts = torch.randint(len(tokens) - 64, (240, 8, 1), generator=generator_t)
+starts = torch.randint(len(tokens) - 64, (200, 8, 1), generator=generator_t)
 draft = GPT(replace(model.config, n_layers=1))
 first_block = {name: w for name, w in model.state_dict().items() if name in draft.state_dict()}
 draft.load_state_dict(first_block)
@@ -536,18 +536,18 @@ draft = train(draft, [tokens[each + torch.arange(65)] for each in starts], 0.01)
 predict("a draft with one of four blocks: how often will the large model accept its word?")
 
 # %%
-val = nn.utils.rnn.pad_sequence(encoded("val", 40), batch_first=True, padding_value=-1)  # (B, T + 1)
+val = nn.utils.rnn.pad_sequence(encoded("val", 24), batch_first=True, padding_value=-1)  # (B, T + 1)
 is_token = val[:, 1:] >= 0
 with torch.inference_mode():
     p, q = (each(val[:, :-1].clamp(min=0)).softmax(dim=2)[is_token] for each in (model, draft))  # (N, V)
 alphas = torch.minimum(p, q).sum(dim=1)  # (N,)
 alpha = alphas.mean().item()
-drafted = torch.multinomial(q, 20, replacement=True, generator=generator_t)  # (N, 20)
+drafted = torch.multinomial(q, 30, replacement=True, generator=generator_t)  # (N, 30)
 ratio = p.gather(1, drafted) / q.gather(1, drafted)
 accepted = (torch.rand(ratio.shape, generator=generator_t) < ratio).float().mean().item()
 print(f"{len(p):,} positions; Σ min(p, q) = {alpha:.4f}, accepted {accepted:.4f}")
-result("acceptance, measured minus Σ min(p, q)", accepted - alpha, 0.0, 0.003)
-result("Σ min(p, q), mean over positions", alpha, 0.6, 0.06)
+result("acceptance, measured minus Σ min(p, q)", accepted - alpha, 0.0, 0.005)
+result("Σ min(p, q), mean over positions", alpha, 0.575, 0.04)
 deciles = alphas.sort().values[:: len(alphas) // 10]
 print("Σ min(p, q) is not the same everywhere; its deciles:", [round(x, 2) for x in deciles.tolist()])
 
@@ -578,12 +578,12 @@ same_alpha = torch.minimum(p_same, q_same).sum().item()
 random = Random(SEED)
 for k in (1, 4):
     counts = 0
-    for _ in range(8000):
+    for _ in range(3000):
         proposed = random.choices(range(4), q_same.tolist(), k=k)
         u = [random.random() for _ in range(k + 1)]
         counts += len(checked(p_same.expand(k + 1, -1), q_same.expand(k, -1), proposed, u))
     formula = tokens_per_pass(same_alpha, k)
-    result(f"α = {same_alpha:.1f} everywhere, k = {k}: tokens per step", counts / 8000, formula, 0.04)
+    result(f"α = {same_alpha:.1f} everywhere, k = {k}: tokens per step", counts / 3000, formula, 0.06)
 
 ratios = {}
 print("  k   tokens per step   formula with the mean α")
@@ -597,19 +597,19 @@ for k in (1, 4, 8):
     print(f"{k:3} {ratios[k][0]:12.2f} {ratios[k][1]:20.2f}")
 c = milliseconds(draft, 1) / milliseconds(model, 1)
 print(f"a step of the draft takes {c:.2f} of one of the model; k = 4: {ratios[4][0] / (1 + 4 * c):.2f} times as fast")
-result("real models, k = 4: tokens per step", ratios[4][0], 2.65, 0.35)
-result("real models, k = 4: tokens per step over the formula", ratios[4][0] / ratios[4][1], 1.13, 0.12)
+result("real models, k = 4: tokens per step", ratios[4][0], 2.6, 0.4)
+result("real models, k = 4: tokens per step over the formula", ratios[4][0] / ratios[4][1], 1.18, 0.17)
 
 # %% [markdown]
-# **What to see.** The acceptance is $\sum \min(p, q)$, within 0.003. With the same $\alpha$ everywhere, the closed form
-# is right. For the real models it is too *low*, by a tenth and more, and the more so, the longer the draft. The reason
-# is in the deciles: some words are clear to both models (0.98), others are not (0.06), and the clear ones come in runs.
-# If all tokens of a draft have the same $\alpha_i$, the expected number is $\mathbb{E}[1 + \alpha_i + … + \alpha_i^k]$,
-# and powers are convex: $\mathbb{E}[\alpha_i^j] \geq (\mathbb{E}\,\alpha_i)^j$. Leviathan et al. (section 3.1) assume
-# independence and say so.
+# **What to see.** The acceptance is $\sum \min(p, q)$, within 0.003 (five seeds). With the same $\alpha$ everywhere,
+# the closed form is right. For the real models it is too *low*: with k = 4 by 13 to 30 percent, and the longer the
+# draft, the more. The reason is in the deciles: some words are clear to both models (0.98), others are not (0.06), and
+# the clear ones come in runs. If all tokens of a draft have the same $\alpha_i$, the expected number is $\mathbb{E}[1 +
+# \alpha_i + … + \alpha_i^k]$, and powers are convex: $\mathbb{E}[\alpha_i^j] \geq (\mathbb{E}\,\alpha_i)^j$. Leviathan
+# et al. (section 3.1) assume independence and say so.
 #
 # A draft step that takes a fraction c of a large one costs k c more, so the gain is the tokens per step over $1 + kc$.
-# It is small here, since a model with one block is not much faster than one with four. In practice a draft is 10 to 50
+# It is small here, since a model with one block is not much faster than one with four. In practice a draft is 10 to 100
 # times smaller. And note **what it is paid with**: arithmetic that was idle. In a batch so large that the
 # machine is busy (23.1), there is nothing to be had.
 #
@@ -694,7 +694,7 @@ for words, rule in (("by the rule", checked), ("from p after a rejection", from_
         print(f"total variation distance of its first token by formula: {formula:.3f}")
 
 # %% [markdown]
-# **What to see.** The rule's texts cannot be told from the model's own. The slip shows at once, with thirty standard
+# **What to see.** The rule's texts cannot be told from the model's own. The slip shows at once, with twenty standard
 # deviations, though every single text looks fine. Test a sampler by its distribution; you cannot read it off the texts.
 # The library's own test does this for every implementation.
 #
@@ -786,8 +786,8 @@ curves(
 result("8 bits: ε over the formula", (points[8, WHOLE][2] / points[8, WHOLE][3]) ** 0.5, 1.0, 0.01)
 result("4 bits, groups of 32: ε over the formula", (points[4, 32][2] / points[4, 32][3]) ** 0.5, 1.0, 0.01)
 slopes = {key: rise / error for key, (_, rise, error, _) in points.items()}
-result("4 bits: rise / ε² with groups of 64 over groups of 16", slopes[4, 64] / slopes[4, 16], 1.1, 0.4)
-result("3 bits: rise / ε² over that of 4 bits", slopes[3, 32] / slopes[4, 32], 3.0, 1.0)
+result("4 bits: rise / ε² with groups of 64 over groups of 16", slopes[4, 64] / slopes[4, 16], 1.2, 0.4)
+result("3 bits: rise / ε² over that of 4 bits", slopes[3, 32] / slopes[4, 32], 3.4, 1.2)
 result("4 bits, groups of 32: rise of what is above the floor", points[4, 32][1] / base, 0.08, 0.04)
 result("8 bits: rise of what is above the floor", points[8, WHOLE][1] / base, 0.0, 0.003)
 
@@ -834,8 +834,7 @@ if your_quantize is not None:
 #
 # The end token is allowed in accepting states. Exercise **allowed_tokens** asks for this.
 #
-# Our model is small and learns records of children, for two seconds. It is about as good at JSON as language models
-# were a few years ago.
+# Our model is small and learns records of children for two seconds, so it makes mistakes.
 
 # %%
 THINGS = "basket boat drum kite ladder lamp lantern scarf teapot whistle".split()
@@ -1014,7 +1013,7 @@ for i in order[:3]:
 result("mean product minus the valid fraction", product.mean().item() - len(valid["free"]) / N_RECORDS, 0.0, 0.06)
 result("exist: weighted minus free and valid", weighted - fractions["free and valid"], 0.0, 0.09)
 difference = fractions["highest fifth"] - fractions["lowest fifth of the products"]
-result("exist: highest minus lowest fifth", difference, 0.23, 0.2)
+result("exist: highest minus lowest fifth", difference, 0.3, 0.25)
 
 # %% [markdown]
 # **What to see.** The mean product is the fraction of free texts that are valid, and weighted by it the constrained
