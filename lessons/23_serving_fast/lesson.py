@@ -786,9 +786,9 @@ curves(
 result("8 bits: ε over the formula", (points[8, WHOLE][2] / points[8, WHOLE][3]) ** 0.5, 1.0, 0.01)
 result("4 bits, groups of 32: ε over the formula", (points[4, 32][2] / points[4, 32][3]) ** 0.5, 1.0, 0.01)
 slopes = {key: rise / error for key, (_, rise, error, _) in points.items()}
-result("4 bits: rise / ε² with groups of 64 over groups of 16", slopes[4, 64] / slopes[4, 16], 1.2, 0.4)
-result("3 bits: rise / ε² over that of 4 bits", slopes[3, 32] / slopes[4, 32], 3.4, 1.2)
-result("4 bits, groups of 32: rise of what is above the floor", points[4, 32][1] / base, 0.08, 0.04)
+result("4 bits: rise / ε² with groups of 64 over groups of 16", slopes[4, 64] / slopes[4, 16], 1.0, 0.45)
+result("3 bits: rise / ε² over that of 4 bits", slopes[3, 32] / slopes[4, 32], 4.2, 2.0)
+result("4 bits, groups of 32: rise of what is above the floor", points[4, 32][1] / base, 0.075, 0.04)
 result("8 bits: rise of what is above the floor", points[8, WHOLE][1] / base, 0.0, 0.003)
 
 linears = [layer for layer in model.blocks.modules() if isinstance(layer, nn.Linear)]
@@ -804,10 +804,11 @@ if your_quantize is not None:
 
 # %% [markdown]
 # **What to see.** The formula gives the error of the weights to four digits. (At 2 bits it is off: with Q = 1 most
-# weights are rounded to 0, and their error is no longer evenly spread.) At 4 bits the loss rises by about $0.35 \,
-# \varepsilon^2$, whatever the group size, as expected: 8 percent more above the floor, for 39 percent less memory than
-# int8. At 3 bits the law breaks: four times the factor. A square is only the beginning of a curve; and at 2 bits there
-# is no model left.
+# weights are rounded to 0, and their error is no longer evenly spread.) At 4 bits the loss rises by 0.2 to 0.45 times
+# $\varepsilon^2$, with no trend in the group size, so the square law holds as well as 24 stories can tell. With groups
+# of 32, what is above the floor grows by 5 to 9 percent, for 39 percent less memory than int8. At 3 bits the law
+# breaks: the factor is three to six times as large. A square is only the beginning of a curve; and at 2 bits there is
+# no model left.
 #
 # The picture has one more lesson. With groups of 8, int4 takes as many bytes as int8 with one scale for each row, and
 # its error is ten times as large. Smaller groups are a cure for 4 bits only up to a point; if you have the bytes, spend
@@ -1013,14 +1014,16 @@ for i in order[:3]:
 result("mean product minus the valid fraction", product.mean().item() - len(valid["free"]) / N_RECORDS, 0.0, 0.06)
 result("exist: weighted minus free and valid", weighted - fractions["free and valid"], 0.0, 0.09)
 difference = fractions["highest fifth"] - fractions["lowest fifth of the products"]
-result("exist: highest minus lowest fifth", difference, 0.3, 0.25)
+result("exist: highest minus lowest fifth", difference, 0.19, 0.27)
 
 # %% [markdown]
 # **What to see.** The mean product is the fraction of free texts that are valid, and weighted by it the constrained
 # texts are as good as the free valid ones, both within the noise of some hundred texts. Where the products are lowest,
-# names, ages and things exist much less often. A grammar can make the model say `{"name": "` and then a name, but it
-# cannot make it know one. So a valid answer is worth no more than the model behind it, **and its form no longer tells
-# you**. Watch the product: it is at hand, and it says how much force was used.
+# names, ages and things mostly exist less often. We had expected it always; but with five seeds the difference was -2
+# to 40 percentage points, since a model can be sure of its form and wrong about the rest. A grammar can make the model
+# say `{"name": "` and then a name, but it cannot make it know one. So a valid answer is worth no more than the model
+# behind it, **and its form no longer tells you**. Watch the product: it is at hand, and it says how much force was
+# used; it does not say what is right.
 #
 # In the exercise **misled_by_a_mask** you build the extreme case, two tokens in which the mask turns the distribution
 # around. There are remedies: to sample freely where one can afford it, to weight several samples by their products, or
