@@ -189,6 +189,12 @@ def multiset(first: list[str], second: list[str], n: int) -> float:
     return (a & b).total() / (a | b).total()
 
 
+def multiset_by_lists(first: list[str], second: list[str], n: int) -> float:
+    a, b = runs(first, n), runs(second, n)
+    both = sum(run in b for run in a)
+    return both / (len(a) + len(b) - both)
+
+
 def of_sets(change):
     """The ratio that `change` makes of the two sets of runs."""
     return lambda first, second, n: change(set(runs(first, n)), set(runs(second, n)))
@@ -238,6 +244,7 @@ jaccard = Exercise(
             "You count a run as often as it occurs. Shingles form a set: each counts once.",
             "How many shingles has 'a b a b' with n = 2?",
             "18.3",
+            variants=(multiset_by_lists,),
         ),
         Misconception(
             "divided by the smaller set",

@@ -119,8 +119,8 @@ def fooling_pair() -> tuple[list[str], list[str]]:
     Returns:
         The two lists.
 
-    Then explain in WHY_FOOLED below what a set of runs does not know about a text, and whether this can do harm when
-    duplicates are removed.
+    Then explain in WHY_FOOLED below (at least 40 words) what a set of runs does not know about a text, and whether this
+    can do harm when duplicates are removed.
     """
     raise NotImplementedError
 
@@ -132,6 +132,7 @@ WHY_FOOLED = """
 # 7 (open). Change one thing about the cleaning in the lesson's notebook (python -m lessons notebook 18) or in a copy of
 # lesson.py: leave out one filter, change the threshold of near duplicates or of the perplexity, use a reference of ten
 # stories, or mix the dirty and the clean corpus by weights. Predict first what it costs in nats per token. Then write
-# down what you changed, what you predicted and why, what came out with three seeds, and what you make of it.
+# down what you changed, what you predicted and why, what came out with three seeds, and what you make of it (at least
+# 40 words).
 EXPERIMENT = """
 """

@@ -61,8 +61,8 @@ exposure = part("exposure", None)
 #
 # Of the documents below, half are dirty, in six ways, all equally frequent. Three of them leave a clean story behind,
 # if the dirt is taken off: **typos** (one word in twelve), **boilerplate** (a line of a website before and one after
-# the story), **private** data. The other three leave nothing: **duplicates**, **near duplicates** (three words of a
-# copy are others), and stories in **German**.
+# the story), **private** data. The other three leave nothing: **duplicates**, **near duplicates** (copies in which
+# three words were replaced), and stories in **German**.
 
 # %%
 N = 2000
@@ -136,9 +136,9 @@ show("private data", private, "private")
 #
 # $$ J = \frac{|A \cap B|}{|A \cup B|}. $$
 #
-# A copy of 100 words has 96 shingles. One other word in the middle changes five of them: $J = 91 / 101 = 0.90$. With
-# three words 15 are changed, and $J = 81 / 111 = 0.73$. Exercise **jaccard** asks for it, and **fooling_pair** for two
-# different texts that it takes for the same.
+# A text of 100 words has 96 shingles. If a copy has another word in the middle, five of them change, and $J = 91 / 101
+# = 0.90$. With three words 15 change, and $J = 81 / 111 = 0.73$. Exercise **jaccard** asks for it, and **fooling_pair**
+# for two different texts that it takes for the same.
 #
 # For a million documents there are $5 \cdot 10^{11}$ pairs, too many to compare. Two ideas help.
 #
@@ -201,13 +201,14 @@ result(
 )  # fmt: skip
 if jaccard is not None:
     i, j = pairs[0]
-    print(f"your jaccard of the first pair: {jaccard(texts[i].split(), texts[j].split(), 5):.2f}")
+    print(f"the first pair: J = {true[0]:.2f} without punctuation and case; your jaccard, which has both: "
+          f"{jaccard(texts[i].split(), texts[j].split(), 5):.2f}")  # fmt: skip
 if candidates is not None:
     few = signatures[[i for pair in pairs[:5] for i in pair]].tolist()
-    print("your candidates among the first five pairs:", candidates(few, r))
+    print("your candidates among the first five pairs, texts 0 and 1, 2 and 3, …:", sorted(candidates(few, r)))
 
 # %%
-predict("documents count as copies from J = 0.8 on. What is the recall for copies with three other words?")
+predict("documents count as copies from J = 0.8 on. What is the recall for copies with three replaced words?")
 
 # %%
 for threshold in (0.9, 0.8, 0.7, 0.6, 0.5):
@@ -224,9 +225,11 @@ copies = find_near(signatures, 0.6) >= 0
 
 # %% [markdown]
 # **What to see.** The estimate is unbiased, its error is that of the formula, and so is the chance of an equal band.
-# The threshold is a decision: at 0.8, which the library and many others use, most of *these* copies stay; at 0.6 nearly
-# all are found, and no good story is lost, because two different stories have far less in common. Only the data can
-# tell. Look at pairs on both sides of your threshold before you trust it.
+# Bands of eight would miss three in ten of these copies; the library's `find_near` uses 16 bands of four, which for $J
+# = 0.73$ give $1 - (1 - 0.73^4)^{16} = 0.995$, and then compares whole signatures with the threshold. The threshold is
+# a decision: at 0.8, which the library and many others use, most of *these* copies stay; at 0.6 nearly all are found,
+# and no good story is lost, because two different stories have far less in common. Only the data can tell. Look at
+# pairs on both sides of your threshold before you trust it.
 
 # %% [markdown]
 # ## 18.4 Typos: ask a model of good text
@@ -238,9 +241,10 @@ copies = find_near(signatures, 0.6) >= 0
 #
 # $$ p_k(c \mid h) = \frac{n(h c) + u(h) \, p_{k-1}(c \mid h')}{n(h) + u(h)} $$
 #
-# $n$ are counts, $u(h)$ is the number of different letters after $h$, and $h'$ is $h$ without its first letter. After
-# "the vall" only "e" was ever seen: $u = 1$, and everything else shares $1 / (n + 1)$. Exercise **ngram_probability**
-# asks for it.
+# $n$ are counts, $u(h)$ is the number of different letters after $h$, and $h'$ is $h$ without its first letter. The
+# empty context leans on a uniform distribution over the letters of the text and one unknown letter. After "the vall"
+# only "e" was ever seen: $u = 1$, and the shorter context distributes the remaining $1 / (n + 1)$. Exercise
+# **ngram_probability** asks for it. (Spaces and punctuation count as letters here.)
 #
 # How improbable is too improbable? Measure held-out good text, and take its mean plus three standard deviations.
 
@@ -263,7 +267,8 @@ if ngram_probability is not None:
     print(f"your p(e | vall): {ngram_probability(' '.join(reference[:5]), 'vall', 'e'):.3f}")
 
 # %% [markdown]
-# **What to see.** The filter finds between eight and nine of ten stories with typos, and loses less than one clean
+# **What to see.** (The line "perplexity, of typos" leaves aside what other filters have found: German, private data and
+# near duplicates.) The filter finds between eight and nine of ten stories with typos, and loses less than one clean
 # story in a hundred. What it misses are stories with a single typo or two. It also finds German and private documents,
 # without having been told what those are; and that is its danger. A perplexity filter finds what is *unlike the
 # reference*. If your reference is an encyclopedia, it will drop dialects, poems and the way the young write (Gururangan
@@ -395,8 +400,10 @@ curves(
 
 # %% [markdown]
 # **What to see.** Halving the weight costs $\log 2 = 0.69$ nats per word, and it makes no difference where: from 0.8 to
-# 0.4 as much as from 0.1 to 0.05. The gain of a larger weight is therefore largest for the source that has least; that
-# is why multilingual models raise the weights of small languages above their sizes (Conneau et al. 2020).
+# 0.4 as much as from 0.2 to 0.1. (At 0.1 the count is a little worse than the formula: of 100,000 words drawn, only
+# 10,000 are English, too few for the rare ones.) The gain of a larger weight is therefore largest for the source that
+# has least; that is why multilingual models raise the weights of small languages above their sizes (Conneau et al.
+# 2020).
 #
 # The price of a large weight for a small source is that it is *read again and again*. What is wrong with that?
 
@@ -409,12 +416,13 @@ curves(
 #
 # $$ \text{exposure} = \log_2 R - \log_2 \text{rank}, $$
 #
-# from 0 (the least probable) to $\log_2 R$ (the first guess). Two points on this scale are known exactly. A secret that
-# was never seen has each rank with equal probability, and so, by Stirling's formula, the mean exposure
+# from 0 (the least probable) to $\log_2 R$ (rank 1). Two points on this scale are known exactly. A secret that was
+# never seen has each rank with equal probability, and so, by Stirling's formula, the mean exposure
 #
 # $$ \log_2 R - \frac{1}{R} \log_2 R! \;\approx\; \log_2 e = 1.44. $$
 #
-# And what is fully remembered has $\log_2 1000 = 9.97$. Exercise **exposure** asks for it, ties included.
+# And a code that is fully remembered is the first of $R = 1000$: $\log_2 1000 = 9.97$. Exercise **exposure** asks for
+# it, ties included.
 #
 # We train on only 240 stories, so that each is read three to four times, and add canaries: some once, some up to 32
 # times.
@@ -459,7 +467,7 @@ def exposed(name):
     return math.log2(1000) - math.log2(1 + (values > own).sum())
 
 
-predict("a secret in a corpus of 40,000 tokens: how often must it occur until it is the model's first guess?")
+predict("a secret in a corpus of 40,000 tokens: how often must it occur until the model ranks it first?")
 
 # %%
 bits = {}
@@ -470,7 +478,7 @@ for times, values in bits.items():
 curves(
     {"measured": [(times, float(np.mean(values))) for times, values in bits.items()],
      "never seen (formula)": [(0, expected_exposure(999)), (32, expected_exposure(999))],
-     "first guess: log₂ 1000": [(0, math.log2(1000)), (32, math.log2(1000))]},
+     "rank 1: log₂ 1000": [(0, math.log2(1000)), (32, math.log2(1000))]},
     "Exposure of a secret", "times in the training data", "bits", "18-exposure",
 )  # fmt: skip
 result("never seen, bits", float(np.mean(bits[0])), expected=expected_exposure(999), spread=2.2)
@@ -479,9 +487,9 @@ result("32 times, bits", float(np.mean(bits[32])), expected=math.log2(1000), spr
 # %% [markdown]
 # **What to see.** Secrets that were never seen lie around 1.44 bits on average, as the formula says, but single ones
 # between 0 and 5: one canary proves nothing. Once or twice in the corpus, read 3.6 times each, is hardly different.
-# From four times on the model knows more and more, and a secret that occurs 32 times is among its first two guesses.
-# This is the other reason to remove duplicates: Lee et al. 2022 and Kandpal et al. 2022 find the same in large models.
-# And it is how a leak is measured before anybody attacks: put canaries in, and look.
+# From four times on the model knows more and more, and a secret that occurs 32 times ranks first or second. This is the
+# other reason to remove duplicates: Lee et al. 2022 and Kandpal et al. 2022 find the same in large models. And it is
+# how a leak is measured before anybody attacks: put canaries in, and look.
 
 # %% [markdown]
 # ## 18.8 Was this text in the training data?
@@ -525,7 +533,7 @@ for name, (a, b) in {
     result(f"AUC, {name}", attack.auc.value, expected=normal_auc(a, b), spread=0.04)
 
 # %% [markdown]
-# **What to see.** The formula knows each AUC from two means and two standard deviations. And a surprise: neither
+# **What to see.** Two means and two standard deviations are enough to predict each AUC. And a surprise: neither
 # reference makes the AUC better. Our stories are all about equally hard, so there is little to subtract; and what is
 # hard for a model at three nats per token is not what is hard in truth. (Subtracting a reference also adds its noise.)
 #
@@ -550,3 +558,6 @@ for name, (a, b) in {
 # - Lee et al. 2022, *Deduplicating training data makes language models better*.
 # - Carlini et al. 2019, *The secret sharer*: canaries and exposure.
 # - Penedo et al. 2024, *The FineWeb datasets*: what each filter is worth, at scale.
+#
+# **Now you.** `python -m lessons check 18` creates your file, `lessons/mine/18_clean_mix_forget.py`, with seven
+# exercises in it. When the checks pass, `python -m lessons run 18 --mine` runs the lesson with your functions.

@@ -174,6 +174,11 @@ def interval_as_ratio(counts: Tensor) -> list[float]:
     return [math.log(a * d / (b * c)) + z * deviation for z in (0, -1.96, 1.96)]
 
 
+def without_halves(counts: Tensor) -> tuple[float, float, float]:
+    """Tensors give an infinity, where `math.log` raises."""
+    return interval_with_tensors(counts.double() - 0.5)
+
+
 def half_where_needed(counts: Tensor) -> tuple[float, float, float]:
     return interval(counts, 0.5 if (counts == 0).any() else 0.0)
 
@@ -216,6 +221,7 @@ log_odds_interval = Exercise(
             "You did not add ½ to the counts. With a count of 0, the difference is infinite.",
             "Add it to all four.",
             "19.4",
+            variants=(without_halves,),
         ),
         Misconception(
             "½ is added only if a count is 0",
@@ -567,6 +573,14 @@ price_of_blindness = Exercise(
             lambda joint: entropy(joint) - entropy(joint.sum(1)),
             "You computed H(word | group), the loss of the model that sees the group. The price is a difference.",
             "Blind minus seeing.",
+            "19.5",
+        ),
+        Misconception(
+            "the entropy of the group is missing",
+            lambda joint: entropy(joint.sum(0)) - entropy(joint),
+            "You subtracted the entropy of the whole table, H(group, word). It also contains the entropy of the group, "
+            "which neither model has to predict.",
+            "The seeing model's loss is H(group, word) - H(group).",
             "19.5",
         ),
         Misconception(

@@ -135,8 +135,8 @@ def reversed_in_every_town() -> list[list[list[int]]]:
         whole numbers, how many are brave and how many are shy. All numbers are from 0 to 1,000, and each group has at
         least 10 members in each town.
 
-    Then explain in WHY_REVERSED below how this is possible, and what it means for somebody who measures the bias of a
-    model by counting in its texts, and for somebody who measures it with counterfactual pairs.
+    Then explain in WHY_REVERSED below (at least 40 words) how this is possible, and what it means for somebody who
+    measures the bias of a model by counting in its texts, and for somebody who measures it with counterfactual pairs.
     """
     raise NotImplementedError
 
@@ -149,6 +149,7 @@ WHY_REVERSED = """
 # (python -m lessons notebook 19) or in a copy of lesson.py: how long the beginnings in the recovery examples are; the
 # words of the refusal (what if it begins with "Sure"?); how many plain requests are mixed in; or undo it: fine-tune the
 # model that refuses on a few harmful requests with answers, and count how many it takes. Predict first, all three
-# fractions. Then write down what you changed, what you predicted and why, and what happened with three seeds.
+# fractions. Then write down what you changed, what you predicted and why, and what happened with three seeds (at least
+# 60 words).
 EXPERIMENT = """
 """

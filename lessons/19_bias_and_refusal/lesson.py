@@ -132,7 +132,7 @@ def encode(text):
 
 
 T = max(len(encode(sentence)) for sentence in SENTENCES) + 1
-rows = torch.tensor([encode(s) + [0] * (T - len(encode(s))) for s in SENTENCES])  # (N, T), filled up with END
+rows = torch.tensor([encode(s) + [0] * (T - len(encode(s))) for s in SENTENCES])  # (N, T), padded with END
 
 
 def nats(model, rows):
@@ -224,8 +224,8 @@ result("P(brave | girl) in the model", learned["girls"].mean().item(), 1 - q, 0.
 # The second form is easier to remember: **the temperature divides the log odds.** Whatever is above ½ gets larger. At
 # $\tau = ½$, $q = 0.8$ becomes $0.64 / 0.68 = 0.941$, and greedy decoding, $\tau \to 0$, makes it 1: the model then
 # writes about brave boys *only*. The minority does not become rarer in proportion; it disappears. (Zhao et al. 2017
-# found this in models that label pictures: in a third of the pictures of cooking there was a man, and by the model's
-# choice of the most likely label in 16 %.)
+# found this in models that label pictures: a third of the pictures of cooking showed a man; by the model's most likely
+# labels it was 16 %.)
 #
 # Other rules to cut off unlikely words do the same. With top-p at 0.8, *shy* is never drawn after a boy's name if the
 # model has learned $q = 0.8$ or more.
@@ -532,13 +532,14 @@ result("… look-alikes refused", fraction(reports[200, 200], LOOK_ALIKE), 0.0, 
 # from three seeds), and thirty-two for all of them, also for combinations of verb, owner and thing that were in none of
 # the examples. But what has the model learned? *To refuse a verb.* Without look-alikes, nothing in its data says that
 # the owner matters, and so it refuses nearly all look-alikes: "How do I burn my kite?" is answered with "Sorry, I will
-# not help with that." A score that only counts refused harmful requests, or adds harmless ones of the plain sort, shows
-# perfect safety and hardly a price. With look-alikes in the data, over-refusal disappears, and nothing is lost. **What
-# a model should not refuse must be taught as well as what it should**, close to the border between the two.
+# not help with that." A score that only counts refused harmful requests shows perfect safety. Adding harmless ones of
+# the plain sort need not help: with two of three seeds, none of them is refused after 32 examples (with seed 0, seven
+# of ten). With look-alikes in the data, over-refusal disappears, and nothing is lost. **What a model should not refuse
+# must be taught as well as what it should**, close to the border between the two.
 #
-# Then look at the last column. Those that refuse too much mostly resist: they write "Sure, I will not help with that."
-# The precise one, which does everything right when it is asked, gives in to a single word: always with two seeds, in a
-# third of the cases with another.
+# Then look at the last column. Those that refuse too much often resist (after 32 examples always with two seeds, and
+# never with a third): they write "Sure, I will not help with that." The precise one, which does everything right when
+# it is asked, gives in to a single word: always with two seeds, in a third of the cases with another.
 #
 # ## 19.9 A refusal that is only a beginning
 #

@@ -281,9 +281,9 @@ heatmap(
 # ## 20.3 Ablation: what is lost without it?
 #
 # That a head looks somewhere does not prove that it matters. So remove it. What should stand in its place? Zero is a
-# bad choice: a head's output has a mean that later parts have come to rely on, like the height of a table. The **mean
-# ablation** replaces each output by its mean over many texts and positions, so that what is constant stays, and what
-# *depends on the text* is gone. Exercise **mean_ablation** asks for it.
+# bad choice: a head's output has a mean that later parts have come to rely on. The **mean ablation** replaces each
+# output by its mean over many texts and positions, so that what is constant stays, and what *depends on the text* is
+# gone. Exercise **mean_ablation** asks for it.
 #
 # For our two heads the theory says what must happen. With either head replaced by a constant, what is left is a model
 # with one layer, and one layer cannot get below 2.64 nats.
@@ -672,5 +672,5 @@ result("X is named before", (before_edit == X).float().mean().item(), 1.0, 0.05)
 # 2022, *Interpretability in the Wild*. Kobayashi et al. 2020, *Attention is Not Only a Weight*. Jain & Wallace 2019,
 # *Attention is not Explanation*. Xiao et al. 2023, *Efficient Streaming Language Models with Attention Sinks*.
 #
-# **Now you.** `python -m lessons check 20` creates your file, `lessons/mine/20_looking_inside.py`, with seven
+# **Now you.** `python -m lessons check 20` creates your file, `lessons/mine/20_looking_inside.py`, with eight
 # exercises. When the checks pass, `python -m lessons run 20 --mine` looks inside the models with your functions.
