@@ -138,7 +138,14 @@ class GPT(Backbone):
             cache.ids = torch.zeros(batch_size, length, dtype=torch.long, device=weight.device)
         return cache
 
-    def decode(self, ids: Tensor, positions: Tensor, cache: KVCache, bounds: tuple[int, int] | None = None) -> Tensor:
+    def decode(
+        self,
+        ids: Tensor,
+        positions: Tensor,
+        cache: KVCache,
+        bounds: tuple[int, int] | None = None,
+        prefix: Tensor | None = None,
+    ) -> Tensor:
         """Compute the hidden states (B, T, C) of new tokens; their keys and values are written to the cache.
 
         Args:
@@ -148,6 +155,7 @@ class GPT(Backbone):
             cache: keys and values of earlier positions.
             bounds: (lowest position, highest position + 1); None = read from `positions`, which forces a GPU to
                 synchronize.
+            prefix: (B, N, C) vectors before the tokens; then T in positions and the result is N + T.
 
         Raises:
             UserError: a position is beyond context_length or beyond the cache.
@@ -156,7 +164,7 @@ class GPT(Backbone):
         caches = [cache.layer(i, positions, end) for i in range(self.config.n_layers)]
         if cache.ids is not None:
             cache.ids.scatter_(1, positions.expand_as(ids), ids)
-        return self.run_blocks(ids, positions, masks, caches, cache.ids)
+        return self.run_blocks(ids, positions, masks, caches, cache.ids, prefix)
 
     def pooled(self, hidden_states: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """The vector of the last real position, the only one that has seen the whole text: (B, T, C) → (B, C)."""

@@ -262,7 +262,7 @@ class VisionLanguageModel(nn.Module):
 
     @torch.inference_mode()
     def caption(self, images: Tensor, begin_id: int, end_id: int, max_new_tokens: int = 32) -> list[list[int]]:
-        """Say what is in each picture: the most probable token at every step, without a cache.
+        """Say what is in each picture: the most probable token at every step.
 
         Args:
             images: (B, n_channels, H, W) floats.
@@ -272,12 +272,22 @@ class VisionLanguageModel(nn.Module):
 
         Returns:
             The token ids of each caption, without `begin_id` and `end_id`.
+
+        Raises:
+            UserError: a caption does not end, and image and text do not fit the context.
         """
+        ids = torch.full((len(images), 1), begin_id, device=images.device)  # (B, 1)
         with eval_mode(self):
-            prefix = self.image_prefix(images)
-            ids = torch.full((len(images), 1), begin_id, device=images.device)
-            for _ in range(max_new_tokens):
-                ids = torch.cat((ids, self.read(prefix, ids)[:, -1:].argmax(dim=-1)), dim=1)
+            prefix = self.image_prefix(images)  # (B, N, C)
+            n = prefix.size(1)
+            cache = self.gpt.make_cache(len(images), min(n + max_new_tokens, self.gpt.config.context_length))
+            positions = torch.arange(n + max_new_tokens, device=images.device)[None]
+            for end in range(n + 1, n + max_new_tokens + 1):
+                if end == n + 1:  # the image and the first token, then one token at a time
+                    x = self.gpt.decode(ids, positions[:, :end], cache, (0, end), prefix)  # (B, N + 1, C)
+                else:
+                    x = self.gpt.decode(ids[:, -1:], positions[:, end - 1 : end], cache, (end - 1, end))  # (B, 1, C)
+                ids = torch.cat((ids, self.gpt.lm_head(x[:, -1:]).argmax(dim=-1)), dim=1)
                 if (ids == end_id).any(dim=1).all():
                     break
         captions = ids[:, 1:].tolist()

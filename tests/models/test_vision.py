@@ -122,8 +122,10 @@ def test_the_loss_is_on_the_caption_alone_and_trains_the_tower_of_a_frozen_gpt()
     assert trained == {name for name, _ in model.named_parameters() if not name.startswith("gpt.")}
 
 
-def test_a_caption_is_the_most_probable_tokens_up_to_the_end():
-    model, images = random_captioner(), random_images(3)
+@pytest.mark.parametrize("fields", [{}, {"positions": "rotary"}, {"sliding_window": 6, "positions": "alibi"}], ids=str)
+def test_a_caption_is_the_most_probable_tokens_up_to_the_end(fields):
+    """Each is computed once, with a cache; here the definition: the whole text goes through the model again."""
+    model, images = random_captioner(**fields), random_images(3)
     captions = model.caption(images, begin_id=1, end_id=2, max_new_tokens=6)
     for image, caption in zip(images[:, None], captions, strict=True):
         ids = [1]
@@ -133,6 +135,7 @@ def test_a_caption_is_the_most_probable_tokens_up_to_the_end():
     end = captions[0][2]
     stopped = model.caption(images, begin_id=1, end_id=end, max_new_tokens=6)[0]
     assert stopped == captions[0][: captions[0].index(end)]
+    assert model.caption(images, begin_id=1, end_id=2, max_new_tokens=0) == [[], [], []]
 
 
 @pytest.mark.parametrize("kind", ["tower", "captioner"])
@@ -178,5 +181,7 @@ def test_what_does_not_belong_together_is_refused(tmp_path):
         VisionLanguageModel(tower, random_gpt(context_length=5))
     with pytest.raises(UserError, match="a sequence of 17 tokens does not fit"):
         random_captioner()(random_images(), random_ids(2, 12))
+    with pytest.raises(UserError, match="a sequence of 17 tokens does not fit"):
+        random_captioner().caption(random_images(), begin_id=1, end_id=-1)
     with pytest.raises(UserError, match="holds no image tower"):
         load_vision(tmp_path)
