@@ -11,6 +11,7 @@ from llmasos.cli.sample import main as sample_main
 from llmasos.errors import UserError
 from llmasos.tasks import task_class
 from llmasos.tasks.masked_diffusion import STRATA
+from llmasos.training.named_recipes import named_recipe
 from llmasos.training.recipe import make_recipe
 
 
@@ -63,6 +64,15 @@ def test_the_report_is_the_mean_over_strata_with_the_cost_of_the_length():
     assert bits.value == pytest.approx(expected * lengths.sum() / n_bytes / math.log(2), rel=1e-5)
     assert str(STRATA) in nats.note
     assert "without the cost of a text's length" in task.describe_loss(2.0)  # unlike `evaluate` and the floor
+
+
+def test_the_recipe_reads_whole_stories_and_states_their_entropy():
+    recipe = named_recipe("diffusion-storyworld", data="storyworld:30")
+    task = task_class(recipe.task).setup(recipe)
+    assert len(task.rows(task.tokens.train)) == 30, "no story is cut"
+    lengths = task.rows(task.tokens.val).lengths
+    assert task.metrics(1.0) == {"floor": task.data.information("val") / lengths.sum()}
+    assert f"floor {task.floor:.4f}" in task.describe_loss(1.0)
 
 
 def test_sample_fills_every_mask(capsys):
