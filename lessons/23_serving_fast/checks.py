@@ -1068,7 +1068,7 @@ def mask_by_search(tokens: list, automaton: dict, accepting: set, state: int, le
 
 
 def mask_by_recursion(tokens: list, automaton: dict, accepting: set, state: int, left: int) -> list[bool]:
-    """Can it end with so many bytes?"""
+    """Can it end with this many bytes?"""
 
     @cache
     def ends(at: int, n: int) -> bool:

@@ -362,7 +362,7 @@ class PagedCache:
         return self.table.size(1) * self.page_size
 
     def make_room(self, n_tokens):
-        """Give each text the pages that it needs for so many tokens."""
+        """Give each text the pages that it needs for this many tokens."""
         for pages, n in zip(self.tables, n_tokens, strict=True):
             while len(pages) * self.page_size < n:
                 pages.append(self.free.pop(0))
@@ -392,7 +392,7 @@ class Layer:
 
 @torch.inference_mode()
 def write(cache, n_new, room=lambda length: None, n_computed_once=0):
-    """Logits (6, n_new, V) of six texts with the same prompt; text i goes on with the i-th most likely token."""
+    """Logits (6, n_new, V) of six texts with the same prompt; text i continues with the i-th most likely token."""
     ids, positions = torch.tensor(prompt).expand(6, -1), torch.arange(len(prompt)).expand(6, -1)
     all_logits, first = [], slice(0, n_computed_once)
     room(len(prompt))
