@@ -176,8 +176,8 @@ def test_old_names_of_layer_norms_are_understood(tmp_path):
 
 def test_a_pickle_of_tensors_is_read(tmp_path):
     theirs = published("gpt2")
-    theirs.save_pretrained(tmp_path, safe_serialization=False)
-    assert not (tmp_path / "model.safetensors").exists()
+    theirs.config.save_pretrained(tmp_path)
+    torch.save(theirs.state_dict(), tmp_path / "pytorch_model.bin")  # which transformers 5 no longer writes
     ours = read_model(tmp_path, say=silent)
     torch.testing.assert_close(our_outputs(ours, IDS, REAL), outputs(theirs, IDS, REAL), **CLOSE)
 
@@ -249,6 +249,8 @@ def test_labels_are_those_of_transformers(fields, tmp_path):
     theirs.save_pretrained(tmp_path)
     spoil(tmp_path, **{"id2label": None, "label2id": None, **fields})
     ours = read_model(tmp_path, say=silent)
+    if len(fields) > 1:  # transformers 5 makes seven labels, which the weights of three do not fit
+        spoil(tmp_path, num_labels=3)
     theirs = type(theirs).from_pretrained(tmp_path).eval()
     assert dict(enumerate(ours.config.labels)) == theirs.config.id2label
     torch.testing.assert_close(our_outputs(ours, IDS, REAL), outputs(theirs, IDS, REAL), **CLOSE)
@@ -322,7 +324,7 @@ def spoil(folder, **fields):
     ("qwen2", {"use_sliding_window": True}, "use_sliding_window = True"),
     ("marian", {"scale_embedding": False}, "scale_embedding = False"),
     ("gpt-neox", {"attention_bias": False}, "attention_bias = False"),
-    ("gpt-neox", {"rotary_pct": 0.4}, r"even number of rotated features.*3"),
+    ("gpt-neox", {"rotary_pct": 0.4, "rope_parameters": None}, r"even number of rotated features.*3"),
     ("t5", {"feed_forward_proj": "gated-mish"}, "feed_forward_proj = 'gated-mish'"),
     ("t5", {"decoder_start_token_id": 5}, "decoder_start_token_id = 5"),
     ("gemma3", {"final_logit_softcapping": 30.0}, "final_logit_softcapping = 30.0"),

@@ -51,6 +51,8 @@ class ModernBertFormat(HFFormat):
         if len(set(biases.values())) > 1:
             values = ", ".join(f"{name} = {value}" for name, value in biases.items())
             raise UserError(f"{published.file} asks for {values}; llmasos supports three equal ones.")
+        window = published.get("local_attention", 128)
+        published.require("sliding_window", window // 2)  # which transformers 5 would take instead
         n_layers = published.required("num_hidden_layers")
         rope = HFConfig(published.get("rope_parameters", {}), published.file)  # of transformers 5: by type of layer
         full, local = (HFConfig(rope.get(kind, {}), published.file) for kind in LAYER_TYPES)
@@ -69,7 +71,7 @@ class ModernBertFormat(HFFormat):
             "positions": "rotary",
             "rope_theta": base,
             "local_rope_theta": local.get("rope_theta", local_base),
-            "sliding_window": published.get("local_attention", 128),
+            "sliding_window": window,
             "layer_types": self.layer_types(published, n_layers),
             "n_segments": 0,
             "next_sentence": False,

@@ -28,6 +28,7 @@ from llmasos.hub.tokenizers.tokenizer_json import (
     read_added_tokens,
     read_names,
     token_name,
+    with_begin_token,
     without_ids_from,
 )
 from llmasos.storage import read_json, read_small_lines, write_json
@@ -209,6 +210,7 @@ def from_tokenizer_json(content: dict[str, Any], config: dict[str, Any]) -> Publ
     Raises:
         UserError: it asks for something that is not supported here.
     """
+    content = with_begin_token(content, config)
     model = content["model"]
     check_options(model, ("unk_token", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", "fuse_unk"))
     added = read_added_tokens(content, config, model["vocab"])

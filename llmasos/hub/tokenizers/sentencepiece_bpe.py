@@ -31,6 +31,7 @@ from llmasos.hub.tokenizers.tokenizer_json import (
     end_token,
     read_added_tokens,
     read_names,
+    with_begin_token,
     without_ids_from,
 )
 from llmasos.storage import read_json, write_json
@@ -305,6 +306,7 @@ def from_tokenizer_json(content: dict[str, Any], config: dict[str, Any]) -> Sent
     Raises:
         UserError: it asks for something that is not supported here.
     """
+    content = with_begin_token(content, config)
     model = content["model"]
     check_options(model, ("continuing_subword_prefix", "end_of_word_suffix", "dropout"))
     byte_fallback = bool(model.get("byte_fallback"))

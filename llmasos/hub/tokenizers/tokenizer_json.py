@@ -117,6 +117,28 @@ def begin_token(content: Mapping[str, Any], config: Mapping[str, Any]) -> str | 
     return first_token(content.get("post_processor"))
 
 
+def with_begin_token(content: dict[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content of `tokenizer.json` with a post-processor that puts `begin_token` before a text.
+
+    Where the config disagrees with it, transformers 4 follows the config and 5 follows the post-processor. A folder
+    saved with this content is read alike by both.
+    """
+    begin = begin_token(content, config)
+    if begin == first_token(content.get("post_processor")):
+        return content
+    ids = content["model"]["vocab"] | {token["content"]: token["id"] for token in content.get("added_tokens") or []}
+    end = token_name(config.get("eos_token")) if config.get("add_eos_token") else None
+    names = [name for name in (begin, end) if name in ids]
+    texts = []
+    for number, letter in enumerate("AB"):
+        before, after = ([{"SpecialToken": {"id": name, "type_id": number}}] if name in ids else []
+                         for name in (begin, end))  # fmt: skip
+        texts.append([*before, {"Sequence": {"id": letter, "type_id": number}}, *after])
+    tokens = {name: {"id": name, "ids": [ids[name]], "tokens": [name]} for name in names}
+    template = {"type": "TemplateProcessing", "single": texts[0], "pair": texts[0] + texts[1], "special_tokens": tokens}
+    return {**content, "post_processor": template}
+
+
 def without_ids_from(n: int, content: dict[str, Any], config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the contents of `tokenizer.json` and `tokenizer_config.json` without the added tokens from id n on."""
     added = content.get("added_tokens") or []

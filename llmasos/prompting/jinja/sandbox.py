@@ -44,34 +44,40 @@ def text_of(value: Any) -> str:
 
 @pass_eval_context
 def join(context: nodes.EvalContext, value: Any, d: Any = "", attribute: Any = None) -> str:
+    """The texts of a list as one text, with `d` between them."""
     items = RUN.get().listed(value)
     fits(RUN.get().weigh(items)[0] + len(items) * len(text_of(d)), MAX_WEIGHT)
     return filters.sync_do_join(context, items, d, attribute)
 
 
 def replace(s: Any, old: Any, new: Any, count: Any = None) -> str:
+    """A text with `new` in the place of `old`, `count` times at most."""
     text, old, new = text_of(s), text_of(old), text_of(new)
     fits(len(text) + text.count(old) * len(new))
     return text.replace(old, new, -1 if count is None else count)
 
 
 def indent(s: str, width: Any = 4, first: bool = False, blank: bool = False) -> str:
+    """A text whose lines after the first are moved to the right, by a number of spaces or by a text."""
     fits(len(s) + (1 + len(s.splitlines())) * (len(width) if isinstance(width, str) else width))
     return filters.do_indent(s, width, first, blank)
 
 
 def trim(value: Any, chars: str | None = None) -> str:
+    """A text without white space, or without these characters, at its ends."""
     RUN.get().spend(len(text_of(value)) * len(chars or "") // 1000)
     return text_of(value).strip(chars)
 
 
 def rounded(value: Any, precision: int = 0, method: Any = "common") -> Any:
+    """A number with this many digits after the point; `method` is "common", "ceil" or "floor"."""
     fits(abs(precision), 100)
     return filters.do_round(number(value), precision, method)
 
 
 @pass_environment
 def total(environment: Any, iterable: Any, attribute: Any = None, start: Any = 0) -> Any:
+    """The sum of a list's numbers, or of an attribute of its items."""
     get = filters.make_attrgetter(environment, attribute, postprocess=number)
     return sum(map(get, RUN.get().listed(iterable)), number(start))
 
@@ -79,6 +85,7 @@ def total(environment: Any, iterable: Any, attribute: Any = None, start: Any = 0
 def to_json(
     value: Any, ensure_ascii: Any = False, indent: Any = None, separators: Any = None, sort_keys: Any = False
 ) -> str:
+    """A value as JSON, with letters outside ASCII as they are, as transformers writes it."""
     weight, depth = RUN.get().weigh(value)
     width = len(indent) if isinstance(indent, str) else indent or 0
     fits(max(width, *map(len, separators or ("",)), 1), 20)
@@ -88,10 +95,12 @@ def to_json(
 
 
 def raise_exception(message: Any = "") -> None:
+    """Refuse the conversation: a program says why it cannot be written."""
     raise Refusal(text_of(message))
 
 
 def strftime_now(format: str) -> str:
+    """The date and time of now in a format of `datetime.strftime`."""
     fits(len(format), 200)
     if re.search(r"%[^a-zA-Z%]|%$", format):
         raise TemplateError(f"the format {format!r} of a date is not supported")
@@ -99,10 +108,12 @@ def strftime_now(format: str) -> str:
 
 
 def make_dictionary(*values: Mapping[str, Any], **named: Any) -> dict[str, Any]:
+    """The function `dict`: an object of another one's entries, and of named values."""
     return {**(values[0] if values else {}), **named}
 
 
 def make_namespace(*values: Mapping[str, Any], **named: Any) -> Namespace:
+    """The function `namespace`: an object whose attributes a program can set, also inside a loop."""
     return Namespace(make_dictionary(*values, **named))
 
 
@@ -287,6 +298,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
 @cache
 def sandbox() -> Sandbox:
+    """The one sandbox that all programs are compiled in."""
     return Sandbox()
 
 
