@@ -13,20 +13,24 @@ if TYPE_CHECKING:  # each on first use
     from llmasos.interpret.logit_lens import LensRow, lens_rows, logit_lens
     from llmasos.interpret.occlusion import Influence, label_evidence, occlusion
     from llmasos.interpret.patching import (
+        PatchedCell,
         Patching,
         ablation,
         activation_patching,
         logit_attribution,
         logit_difference,
+        patched_cells,
         sites_of,
     )
     from llmasos.interpret.probes import Probe, train_probe
     from llmasos.interpret.sampling_trace import SamplingTrace, sampling_trace
+    from llmasos.interpret.story_probe import StoryProbe, train_story_probes
     from llmasos.interpret.tokens import TokenScore, score_masked_tokens, score_target, score_tokens
 
-__all__ = ["InductionScores", "Influence", "LensRow", "Patching", "Probe", "SamplingTrace", "Site", "TokenScore",
-           "TraceStep", "ablation", "activation_patching", "attention_maps", "forward_trace", "induction_scores",
-           "intervened", "label_evidence", "lens_rows", "logit_attribution", "logit_difference", "logit_lens",
-           "occlusion", "recorded", "replaced", "sampling_trace", "score_masked_tokens", "score_target",
-           "score_tokens", "shifted", "sites_of", "telling_head", "train_probe", "trivial_keys"]  # fmt: skip
+__all__ = ["InductionScores", "Influence", "LensRow", "PatchedCell", "Patching", "Probe", "SamplingTrace", "Site",
+           "StoryProbe", "TokenScore", "TraceStep", "ablation", "activation_patching", "attention_maps",
+           "forward_trace", "induction_scores", "intervened", "label_evidence", "lens_rows", "logit_attribution",
+           "logit_difference", "logit_lens", "occlusion", "patched_cells", "recorded", "replaced",
+           "sampling_trace", "score_masked_tokens", "score_target", "score_tokens", "shifted", "sites_of",
+           "telling_head", "train_probe", "train_story_probes", "trivial_keys"]  # fmt: skip
 lazy_exports(__name__)

@@ -9,9 +9,9 @@
   seen.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -41,6 +41,26 @@ class Patching:
     sites: list[Site]
 
 
+class PatchedCell(NamedTuple):
+    """One patch.
+
+    Attributes:
+        site, position: where the clean activation was put.
+        clean, corrupted, patched: the metric on the clean text, on the corrupted one, and on that with the patch.
+    """
+
+    site: Site
+    position: int
+    clean: float
+    corrupted: float
+    patched: float
+
+    @property
+    def restored(self) -> float:
+        """The fraction of the difference that the patch restores: 0 = nothing, 1 = all of it."""
+        return (self.patched - self.corrupted) / (self.clean - self.corrupted)
+
+
 def sites_of(model: Model, kind: str) -> list[Site]:
     """All sites of a kind, from the first block to the last. Raises UserError if there is no such kind."""
     if kind not in KINDS:
@@ -56,7 +76,6 @@ def logit_difference(right: int, wrong: int, position: int = -1) -> Metric:
     return lambda logits: float(logits[0, position, right] - logits[0, position, wrong])
 
 
-@torch.inference_mode()
 def activation_patching(
     model: Model, clean: Tensor, corrupted: Tensor, metric: Metric, kind: str = "residual"
 ) -> Patching:
@@ -71,6 +90,19 @@ def activation_patching(
     Raises:
         UserError: the texts differ in length, or the metric does not tell them apart.
     """
+    cells = list(patched_cells(model, clean, corrupted, metric, kind))
+    restored = torch.tensor([cell.restored for cell in cells]).unflatten(0, (-1, len(clean)))
+    return Patching(cells[0].clean, cells[0].corrupted, restored, sites_of(model, kind))
+
+
+@torch.inference_mode()
+def patched_cells(
+    model: Model, clean: Tensor, corrupted: Tensor, metric: Metric, kind: str = "residual"
+) -> Iterator[PatchedCell]:
+    """The patches of `activation_patching` one by one, site by site: each costs a forward pass.
+
+    The metric is called for the clean text, for the corrupted one, and then for each patch.
+    """
     if clean.shape != corrupted.shape or clean.dim() != 1:
         raise UserError(
             f"the clean text has the shape {tuple(clean.shape)} and the corrupted one {tuple(corrupted.shape)}; both "
@@ -83,13 +115,11 @@ def activation_patching(
         worst = metric(logits_of(model, corrupted))
         if best == worst:
             raise UserError("the metric is the same for both texts, so there is nothing to restore; choose others.")
-        restored = torch.zeros(len(sites), len(clean))
-        for i, site in enumerate(sites):
+        for site in sites:
             for position in range(len(clean)):
                 with intervened(model, {site: replaced(values[site], position)}):
                     patched = metric(logits_of(model, corrupted))
-                restored[i, position] = (patched - worst) / (best - worst)
-    return Patching(best, worst, restored, sites)
+                yield PatchedCell(site, position, best, worst, patched)
 
 
 @torch.inference_mode()

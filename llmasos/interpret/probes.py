@@ -42,7 +42,11 @@ class Probe:
 
     def __call__(self, activations: Tensor) -> Tensor:
         """The most probable label of each activation: (N, C) → (N,)."""
-        return (((activations - self.mean) / self.scale) @ self.weight.T + self.bias).argmax(-1)
+        return self.logits(activations).argmax(-1)
+
+    def logits(self, activations: Tensor) -> Tensor:
+        """The logit of each label: (N, C) → (N, K). Their softmax is what the probe takes for the probabilities."""
+        return ((activations - self.mean) / self.scale) @ self.weight.T + self.bias
 
     def steering(self, old: int, new: int) -> Tensor:
         """The shortest vector (C,) that moves an activation across the boundary between two labels, per unit of logit.

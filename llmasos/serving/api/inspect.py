@@ -4,6 +4,8 @@
     inspect_model(model, tokenizer, "Once there was", "attention", layer=2)
     inspect_model(model, tokenizer, "Once there was", "logit_lens")
     inspect_model(model, tokenizer, "Once there was", "forward_trace", head=1)
+    inspect_model(model, tokenizer, "Anna lost a key. Then", "ablation")
+    inspect_model(model, tokenizer, "Anna lost a key. Then", "patching", corrupted="Paul lost a key. Then")
     inspect_model(translator, tokenizer, "ein Hund", "attention", attention_type="cross_attention", target="a dog")
 
 The numbers come from `llmasos/interpret`. This file turns a text into the model's input, limits its size (attention has
@@ -17,7 +19,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -39,22 +40,39 @@ from llmasos.models import Backbone, Model
 from llmasos.prompting import template_of
 from llmasos.serving.api.chat_completions import MessagesValidator
 from llmasos.serving.api.generation import sampling_fields, sampling_options
+from llmasos.serving.api.interventions import (
+    ABLATIONS,
+    PATCHING_KINDS,
+    ablation_view,
+    longest_text,
+    patching_view,
+)
 from llmasos.serving.api.openapi import STRING, enum, object_of
+from llmasos.serving.api.probe import probe_view
+from llmasos.serving.api.token_json import DIGITS, rounded, token_list
 from llmasos.serving.api.trace import trace_view
 from llmasos.serving.api.validators import AnyOf, Choice, Field, Integer, Object, Text, model_field, token_ids
 from llmasos.serving.http.http_types import Request, Response, Route, json_response
 from llmasos.serving.served_model import ServedModel
 from llmasos.tokenizers import Tokenizer
 
-VIEWS = ("tokens", "attention", "logit_lens", "forward_trace")
+VIEWS = ("tokens", "attention", "logit_lens", "forward_trace", "ablation", "patching", "probe")
+MAPS = ("ablation", "patching")  # the views that take a forward pass for each of their cells
 ATTENTION_TYPES = ("self_attention", "decoder_self_attention", "cross_attention")
 """A text attends to itself (in a translator, the source), the translation to itself, or it to the source."""
 
-MAX_TOKENS = {"tokens": 1024, "attention": 256, "logit_lens": 256, "forward_trace": 256}  # not of a BERT's tokens
-MAX_MASKED_TOKENS = 128  # of a BERT, which reads a text once for each of its tokens
+MAX_TOKENS = {
+    "tokens": 1024,
+    "attention": 256,
+    "logit_lens": 256,
+    "forward_trace": 256,
+    "ablation": 256,
+    "patching": 64,
+    "probe": 1024,
+}
+MAX_MASKED_TOKENS = 128  # of the view "tokens" of a BERT, which reads a text once for each of its tokens
 MAX_ALTERNATIVES = 20
 LENS_TOP_K = 3  # how many tokens each layer predicts at each position
-DIGITS = 4
 
 PASSES_PER_JOB = 4  # forward passes of a BERT in one job
 
@@ -74,7 +92,13 @@ def make_body(served: ServedModel) -> Object:
     target: list[Field] = []
     views: tuple[str, ...] = VIEWS
     attention_types: tuple[str, ...] = ATTENTION_TYPES[:1]
-    trace = [Field("head", Integer(0, served.config.n_heads - 1), "the attention head of the forward trace", 0)]
+    trace = [Field("head", Integer(0, served.config.n_heads - 1), "the attention head of the forward trace", 0),
+             Field("ablation", Choice(ABLATIONS), "what the view ablation puts in place of a part's output: its "
+                   "mean over the positions, or zero", "mean"),
+             Field("corrupted", AnyOf(inputs), "for the view patching: the text, of as many tokens as the input, into "
+                   "which the activations of the input are put"),
+             Field("kind", Choice(PATCHING_KINDS), "which activations the view patching takes: the residual stream, "
+                   "or what each attention or feed-forward adds to it", "residual")]  # fmt: skip
     if "completion" in served.capabilities:
         names = ["seed", *(option.name for option in sampler_fields())]
         sampling = [field for field in sampling_fields(served) if field.name in names]
@@ -89,8 +113,11 @@ def make_body(served: ServedModel) -> Object:
               example="Paul lived by the river."),
         *target,
         Field("show", Choice(views), "tokens: how likely each token was; attention: the attention weights; logit_lens: "
-              "what each layer would predict; forward_trace: how one token is made, step by step", "tokens"),
-        Field("layer", Integer(0, n_layers - 1), "the layer whose attention to show", 0),
+              "what each layer would predict; forward_trace: how one token is made, step by step; ablation: what is "
+              "lost without each head and feed-forward; patching: what each activation of the input changes in another "
+              "text; probe: where a linear probe reads that the thing of the story is", "tokens"),
+        Field("layer", Integer(0, n_layers - 1), "the layer whose attention to show, or after which the probe "
+              "reads the residual stream", 0),
         Field("attention_type", Choice(attention_types), "which attention, if there are several"),
         Field("n", Integer(0, MAX_ALTERNATIVES), "how many alternatives to return for each token", 10),
         *trace,
@@ -155,6 +182,9 @@ def inspect_model(
     n: int = 10,
     head: int = 0,
     options: SamplingOptions | None = None,
+    ablation: str = "mean",
+    corrupted: Input | None = None,
+    kind: str = "residual",
     run: Run = run_directly,
 ) -> dict[str, Any]:
     """Look inside a model while it reads a text.
@@ -163,13 +193,16 @@ def inspect_model(
         model: any model of the library, in any mode.
         tokenizer: the one that the model was trained with.
         input: a string, or token ids (which are read as they are), or the messages of a conversation.
-        show: "tokens", "attention", "logit_lens" or "forward_trace".
-        layer: whose attention, from 0.
+        show: one of `VIEWS`.
+        layer: whose attention, or after which the probe reads the stream, from 0.
         attention_type: one of `ATTENTION_TYPES`; None = self-attention, or cross-attention if there is a target.
         target: of a translator, the translation of the input.
         n: how many alternatives to return for each token, up to 20.
         head: of the forward trace, the attention head to show, from 0.
         options: of the forward trace of a GPT, how the token is sampled; None = as the model recommends.
+        ablation: "mean" or "zero", what replaces the part that is ablated.
+        corrupted: of the view "patching", the text into which the activations of the input are put.
+        kind: of these activations, "residual", "attention" or "feed_forward".
         run: runs each job that uses the model, and returns its result.
 
     Returns:
@@ -191,7 +224,21 @@ def inspect_model(
         "block", "formula", "sentence", "shape", "values"}, …], "candidates": the most likely tokens [{"id", "text",
         "bytes", "logit", "probability", "stages": [logit after each stage, None = excluded], "sampled": the final
         probability}, …], "stages": [{"rule", "sentence", "kept"}, …], "uniform" (the random number; None = greedy) and
-        "chosen" (the token's id).
+        "chosen" (the token's id);
+
+        for "ablation": "tokens", "position" (which is followed), "predicted": {"id", "text", "bytes", "probability"},
+        its "logprob", "predictions": [the most likely tokens, as "predicted"], "ablation" and "rows": [{"block",
+        "cells": [{"kind": "head" or "feed_forward", "head", "effect": the change of the log probability, "predictions":
+        [{"id", "text", "bytes", "probability", "before"}, …]}, … H + 1 of them]}, … L of them];
+
+        for "patching": "tokens", "corrupted_tokens", "position", "kind", "right" and "wrong" (the tokens whose logit
+        difference is measured), "clean" and "predictions" (the most likely tokens after the two texts) and "rows":
+        [{"layer", "cells": [{"layer", "position", "effect": the restored fraction of the difference, "predictions" as
+        for ablation}, … T of them]}, …], a row for each block, and for the residual stream one after the last;
+
+        for "probe": "tokens", "layer", "labels" (K of them), "probabilities": [T][K], "layers": [{"layer", "accuracy",
+        "control": that of the same probe with random weights}, … L of them], "interval" (of this layer's accuracy, 95
+        %), "majority" (the accuracy of always naming the most frequent label) and "n_held_out" (stories).
 
     Raises:
         UserError: the text is empty or too long, there is no such layer, attention type or token id, or the model does
@@ -201,6 +248,12 @@ def inspect_model(
         raise UserError(f"show is {show!r}; it must be one of {', '.join(VIEWS)}.")
     if not isinstance(n, int) or not 0 <= n <= MAX_ALTERNATIVES:
         raise UserError(f"n, the number of alternatives, is {n!r}; it must be an integer from 0 to {MAX_ALTERNATIVES}.")
+    if ablation not in ABLATIONS or kind not in PATCHING_KINDS:
+        raise UserError(f"ablation is {ablation!r} and kind is {kind!r}; ablation must be one of "
+                        f"{', '.join(ABLATIONS)}, and kind one of {', '.join(PATCHING_KINDS)}.")  # fmt: skip
+    if show == "patching" and corrupted is None:
+        raise UserError("patching needs a second text, into which the activations of the input are put; send it as "
+                        "corrupted.")  # fmt: skip
     model_input = encode_input(model, tokenizer, input, target)
     check_length(model, model_input, show)
     if show == "tokens":
@@ -211,6 +264,18 @@ def inspect_model(
         options = options or options_for(model, SamplingOptions)
         trace = trace_view(model, tokenizer, model_input.ids, head, options, run)
         view = {"tokens": token_list(tokenizer, model_input.ids), **trace}
+    elif show == "ablation":
+        view = ablation_view(model, tokenizer, model_input.ids, ablation == "mean", run)
+        view = {"tokens": token_list(tokenizer, model_input.ids), **view}
+    elif show == "patching":
+        assert corrupted is not None
+        corrupted_ids = encode_input(model, tokenizer, corrupted, None).ids
+        view = patching_view(model, tokenizer, model_input.ids, corrupted_ids, kind, run)
+        view = {"tokens": token_list(tokenizer, model_input.ids),
+                "corrupted_tokens": token_list(tokenizer, corrupted_ids), **view}  # fmt: skip
+    elif show == "probe":
+        view = {"tokens": token_list(tokenizer, model_input.ids),
+                **probe_view(model, tokenizer, model_input.ids, layer, run)}  # fmt: skip
     else:
         view = attention_view(model, tokenizer, model_input, layer, attention_type, run)
     return {"object": "inspection", "show": show, **view}
@@ -253,6 +318,11 @@ def check_length(model: Model, model_input: ModelInput, show: str) -> None:
     config = model.config
     is_masked = show == "tokens" and config.family == "bert"
     limit = min(MAX_MASKED_TOKENS if is_masked else MAX_TOKENS[show], config.context_length)
+    if show in MAPS:
+        limit = min(limit, longest_text(model, show))
+        if limit < 2:
+            raise UserError(f"the map of {show!r} takes too many forward passes for a model of this size; use a "
+                            "smaller model, or interpret/patching.py in Python.")  # fmt: skip
     if model_input.length > limit:
         raise UserError(
             f"the text has {model_input.length} tokens, and the limit of {show!r} is {limit} for this model; send a "
@@ -375,16 +445,3 @@ def maps_by_type(model: Model, model_input: ModelInput) -> dict[str, list[Tensor
             weights
         )
     return by_type
-
-
-# Helpers
-
-
-def token_list(tokenizer: Tokenizer, ids: Sequence[int]) -> list[dict[str, Any]]:
-    """Each token with its text and its bytes, which may be a part of a character."""
-    return [{"id": id, "text": tokenizer.token_text(id), "bytes": list(tokenizer.token_bytes(id))} for id in ids]
-
-
-def rounded(numbers: Tensor) -> list:
-    """A tensor as nested lists of numbers with at most four decimals."""
-    return np.round(numbers.double().cpu().numpy(), DIGITS).tolist()

@@ -12,11 +12,11 @@ from llmasos.generation.sampling import constrain
 from llmasos.interpret import SamplingTrace, TraceStep, forward_trace, sampling_trace
 from llmasos.models import Model
 from llmasos.objectives.masked import MASK
+from llmasos.serving.api.token_json import DIGITS, token_to_dict
 from llmasos.tokenizers import Tokenizer
 
 SHOWN_VALUES = 8  # of a vector
 SHOWN_TOKENS = 12  # of the vocabulary
-DIGITS = 4
 
 
 def trace_view(
@@ -81,8 +81,8 @@ def choice_to_dict(tokenizer: Tokenizer, logits: Tensor, choice: SamplingTrace) 
     best = logits.topk(min(SHOWN_TOKENS, len(logits))).indices.tolist()
     shown = best if choice.id in best else [*best[:-1], choice.id]
     candidates = [
-        {
-            "id": id, "text": tokenizer.token_text(id), "bytes": list(tokenizer.token_bytes(id)),
+        token_to_dict(tokenizer, id)
+        | {
             "logit": number(logits[id]), "probability": number(logits.softmax(dim=0)[id]),
             "stages": [number(values[id]) for _, values in choice.stages], "sampled": number(choice.probabilities[id]),
         }

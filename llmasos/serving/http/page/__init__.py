@@ -20,7 +20,8 @@ from llmasos.serving.http.errors import Headers
 FOLDER = Path(__file__).parent
 SCRIPTS = (
     "helpers", "server", "activity", "tabs", "examples", "cards", "characters", "tokens", "sampling", "write", "chat",
-    "inspect", "attention", "logit_lens", "trace", "tokenizer", "predictions", "code_examples", "start",
+    "inspect", "attention", "logit_lens", "trace", "interventions", "ablation", "patching", "probe",
+    "tokenizer", "predictions", "code_examples", "start",
 )  # fmt: skip
 
 

@@ -74,7 +74,8 @@ function dismiss() {
 /** The fields that a button needs. */
 const REQUIRED_FIELDS = {
   generate: ["prompt"], score: ["prompt"], send: ["message"], inspect: ["inspected-text"], fill: ["masked-text"],
-  trace: ["traced-text"], "trace-on": ["traced-text"], tokenize: ["tokenized-text"],
+  trace: ["traced-text"], "trace-on": ["traced-text"], ablate: ["ablated-text"],
+  patch: ["clean-text", "corrupted-text"], probe: ["probed-text"], tokenize: ["tokenized-text"],
   "score-words": ["masked-text"],
   classify: ["classified-text"], "find-names": ["names-text"], answer: ["question", "context"], translate: ["source"],
 };

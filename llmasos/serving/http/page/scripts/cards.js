@@ -62,7 +62,7 @@ function bar({name, value, share, chosen = false, against = false, choose = null
   return make("li", {class: chosen ? "this" : against ? "against" : null}, row);
 }
 
-function showCard(item, {title, rows, note = "", list = null}) {
+function showCard(item, {title, rows, note = "", list = null, wide = false}) {
   clearTimeout(leaving);
   anchor?.classList.remove("shown");
   anchor = item;
@@ -70,6 +70,7 @@ function showCard(item, {title, rows, note = "", list = null}) {
   $("card-title").textContent = title;
   $("card-bars").replaceChildren(...(list ?? rows.map(bar)));
   $("card-bars").classList.toggle("bars", !list);
+  $("card-bars").classList.toggle("wide-values", wide);
   $("card-note").textContent = note;
   const card = $("card"), box = item.getClientRects()[0] ?? item.getBoundingClientRect();
   card.hidden = false;

@@ -6,6 +6,15 @@ const EXAMPLES = {
   send: [["Tell me a story about Emma and a lantern."], ["Tell me a story about a brave boy."], ["Who are you?"]],
   inspect: [["Once there was a shy girl who lived by the river."], ["Paul had a drum. One day, Paul lost the drum."]],
   trace: [["The old man lived by the"], ["One day, she lost her"], ["Once there was a"]],
+  ablate: [["Everyone in the valley knew Anna. One windy morning"], ["The old man lived by the"], ["Once there was a"]],
+  patch: [["Everyone in the valley knew Anna. One windy morning", "Everyone in the valley knew Paul. One windy morning"],
+          ["Anna had a kite. One day, Anna lost the", "Anna had a drum. One day, Anna lost the"]],
+  probe: [["Mia owned a key from Uncle Otto. One day she played tag in the forest with Anna. At home Mia reached for the "
+           + "key, but it was gone. Then she ran to the forest, and there lay the key."],
+          ["Paul had a ring from Aunt Berta. Only at the front door did Paul notice that the ring was missing. Then he "
+           + "saw a crow on a branch, and in its beak was the ring."]],
+  "patch-masked": [["Anna lost a kite, and [MASK] was sad.", "Paul lost a kite, and [MASK] was sad."],
+                   ["Anna lost her kite. The [MASK] was gone.", "Anna lost her drum. The [MASK] was gone."]],
   fill: [["Once there was a [MASK] girl called Anna."], ["The old man lived by the [MASK]."],
            ["Anna lost her [MASK] in the [MASK]."]],
   "find-names": [["Anna saw the kite by the lake. \"It is mine,\" said Aunt Berta."],
@@ -19,6 +28,7 @@ const EXAMPLES = {
   tokenize: [["Once there was a shy girl.<|endoftext|>"], ["Tokenization: 3 × 1,024 = 3072"],
               ["Grüße, 日本語, 한국어, 👩‍👧 🐕"], ["def f(x):\n    return x ** 2"]],
 };
+const MASKED_EXAMPLES = {inspect: "fill", trace: "fill", ablate: "fill", patch: "patch-masked"};  // of a BERT
 const EXAMPLE_TOKENS = 60;      // of a text that nobody has asked for
 const typedIn = new Set();      // the fields that the user has changed
 const opened = new Set();       // the tabs whose example has run, or need not run
@@ -27,8 +37,8 @@ const opened = new Set();       // the tabs whose example has run, or need not r
 function examplesOf({name, start}) {
   const isFirst = tabsOf(model)[0].name === name, n = REQUIRED_FIELDS[start].length;
   const fromCard = isFirst ? (model.examples ?? []).filter(values => values.length === n) : [];
-  const masked = model.family === "bert" && ["inspect", "trace"].includes(start);
-  return fromCard.length ? fromCard.slice(0, 4) : EXAMPLES[masked ? "fill" : start];
+  const masked = model.family === "bert" ? MASKED_EXAMPLES[start] : null;
+  return fromCard.length ? fromCard.slice(0, 4) : EXAMPLES[masked ?? start];
 }
 
 /** Put an example into the fields of a tab. */

@@ -23,7 +23,7 @@ function addListeners() {
   const clicks = {
     generate, score: scorePrompt, copy: copyText, "inspect-text": inspectText,
     send, another: () => reply(lastMessage().parent), "inspect-chat": inspectChat, "new-chat": newConversation,
-    inspect, trace, "trace-on": traceOn, tokenize, fill, hide: maskWord, "score-words": scoreWords, classify,
+    inspect, trace, "trace-on": traceOn, ablate, patch, probe, tokenize, fill, hide: maskWord, "score-words": scoreWords, classify,
     "find-names": findNames, answer, translate, dismiss,
     theme: () => setTheme(THEMES[(THEMES.indexOf(document.documentElement.dataset.theme) + 1) % 3]),
   };
@@ -38,6 +38,9 @@ function addListeners() {
   for (const id of ["tokenizer-1", "tokenizer-2", "allow-special"]) $(id).addEventListener("change", () => $("tokenize").click());
   for (const id of ["trace-head", "settings"]) {
     $(id).addEventListener("change", () => { if (tab === "trace" && traced) trace(); });
+  }
+  for (const [id, start] of [["ablation-type", "ablate"], ["patching-kind", "patch"], ["probe-layer", "probe"]]) {
+    $(id).addEventListener("change", () => $(start).click());
   }
   for (const button of document.querySelectorAll(".stop")) button.addEventListener("click", () => stop(tab));
   $("inspected-text").addEventListener("input", () => { subject.input = $("inspected-text").value; $("exact-tokens").hidden = true; });
@@ -65,6 +68,8 @@ function addListeners() {
   $("card").addEventListener("focusout", leaveCard);
   arrowKeys($("card-bars"), "button");
   attachCards($("logit-lens-table"), "td", lensCard);
+  for (const id of ["ablation-map", "patching-map"]) attachCards($(id), "td", cell => cell.card);
+  attachCards($("probed-tokens"), ".word", probeCard);
   $("copy").hidden = !navigator.clipboard;  // browsers only allow it on secure connections
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redrawAttention);
   addEventListener("hashchange", () => { if (model) showTabs(); });

@@ -13,9 +13,12 @@ const TABS = [
   {name: "attention", title: "Attention", capability: "inspect", start: "inspect", example: null},
   {name: "logit-lens", title: "Logit lens", capability: "inspect", start: "inspect", example: null},
   {name: "trace", title: "How one token is made", capability: "inspect", start: "trace", example: () => trace()},
+  {name: "ablation", title: "Ablation", capability: "inspect", start: "ablate", example: () => ablate()},
+  {name: "patching", title: "Patching", capability: "inspect", start: "patch", example: () => patch()},
+  {name: "probe", title: "Probe", capability: "inspect", start: "probe", example: () => probe()},
   {name: "tokenizer", title: "Tokenizer", capability: null, start: "tokenize", example: () => tokenize()},
 ];
-const EMPTY_AT_FIRST = ["written", "attention", "logit-lens", "traced"];  // sections
+const EMPTY_AT_FIRST = ["written", "attention", "logit-lens", "traced", "ablated", "patched", "probed"];  // sections
 const filled = new Set();   // sections that are hidden until they have content
 let tab = null;
 

@@ -1,0 +1,21 @@
+// ==== Ablation: what is lost without a head or a feed-forward ========================================================
+
+const ablate = () => runAction("ablation", async signal => {
+  const body = {input: $("ablated-text").value, show: "ablation", ablation: $("ablation-type").value};
+  const {tokens, position, predicted, predictions, rows} = await fetchJson("ablation", "v1/inspect", body, signal);
+  const head = ["block", ...rows[0].cells.map(partName)];
+  showMap($("ablation-map"), head, rows.map(({block, cells}) => ({
+    name: `${block + 1}`,
+    cells: cells.map(cell => ({...cell, title: `Without the ${partName(cell)} of block ${block + 1}`})),
+  })));
+  reveal("ablated");
+  $("ablated-result").textContent = `${predictedWhere(tokens[position])} the model predicts ${mostLikely(predictions)}.`;
+  $("ablated-measure").textContent = `How much the log probability of “${tokenName(predicted)}” changes when one head, or `
+    + "the feed-forward, of a block is ablated.";
+  announce($("ablated-result").textContent);
+});
+
+const partName = ({kind, head}) => kind === "head" ? `head ${head + 1}` : "feed-forward";
+
+/** Where the prediction is that a map is about. */
+const predictedWhere = token => `${model.family === "bert" ? "In place of" : "After"} “${tokenName(token)}”`;
