@@ -105,6 +105,8 @@ def fill_tab(page, title):
         page.locator("#question").fill("who ?")
         page.locator("#context").fill("the cat sat on the mat . Anna was sad .")
         page.locator("#answer").click()
+    elif title in ("Ablation", "Patching", "Probe"):
+        page.locator({"Ablation": "#ablate", "Patching": "#patch", "Probe": "#probe"}[title]).click()
     elif title in ("How one token is made", "Tokenizer"):
         page.get_by_role("button", name="Follow the next token" if title[0] == "H" else "Tokenize").click()
     elif title == "Translate":

@@ -161,8 +161,7 @@ def test_a_trained_model_knows_where_the_thing_is_and_the_view_shows_it():
         (lambda model: inspect_model(*shipped("storyworld-de-en"), "ein", "ablation"), "a gpt or a bert"),
     ],
 )  # fmt: skip
-def test_bad_input_is_one_sentence(call, message, monkeypatch):
-    monkeypatch.setattr("llmasos.interpret.story_probe.N_TRAIN", 2)
+def test_bad_input_is_one_sentence(call, message):
     with pytest.raises(UserError, match=message):
         call(randomize(build_model(ModelConfig(**SMALL))).eval())
 

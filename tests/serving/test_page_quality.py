@@ -152,7 +152,7 @@ def test_a_key_is_asked_for_and_never_shown(visit):
 def test_a_model_that_has_learned_to_answer_begins_with_the_chat(visit):
     page = visit("storyworld-chat")
     page.wait_for_selector("#message")
-    inside = ["Attention", "Logit lens", "How one token is made", "Tokenizer"]
+    inside = ["Attention", "Logit lens", "How one token is made", "Ablation", "Patching", "Probe", "Tokenizer"]
     assert page.get_by_role("tab").all_inner_texts() == ["Chat", "Generate", *inside]
     assert page.get_by_role("tab", selected=True).inner_text() == "Chat"
     page.locator("#send").click()
@@ -326,6 +326,7 @@ def test_the_request_shown_as_curl_and_python_does_the_same(visit, path):
 
 TABS = [("storyworld-chat", "Generate"), ("storyworld-chat", "Chat"), ("storyworld-chat", "Attention"),
         ("storyworld-chat", "Logit lens"), ("storyworld-chat", "How one token is made"),
+        ("storyworld-chat", "Ablation"), ("storyworld-chat", "Patching"), ("storyworld-chat", "Probe"),
         ("storyworld-chat", "Tokenizer"), ("storyworld-bert", "How one token is made"),
         ("storyworld-bert", "Fill mask"), ("classifier", "Classify"), ("ner", "Find names"),
         ("qa", "Answer questions"), ("storyworld-de-en", "Translate")]  # fmt: skip

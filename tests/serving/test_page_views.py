@@ -25,6 +25,8 @@ from serving_http_helpers import wait_until
 
 from llmasos.generation import generate
 from llmasos.interpret import attention_maps, forward_trace
+from llmasos.serving.api.inspect import inspect_model
+from llmasos.serving.api.probe import probes_of
 from llmasos.tasks import fill_masks
 from llmasos.tokenizers import ByteTokenizer
 
@@ -301,6 +303,60 @@ def test_a_bert_shows_how_its_mask_is_filled(visit, engines):
     [[(word, _), *_]] = fill_masks(engine.model, engine.tokenizer, "The old man lived by the [MASK].", n=1)
     assert f"predicts “{word}” in place of [MASK]" in page.locator("#trace-result").inner_text()
     assert page.locator("#sampling").is_hidden()
+
+
+@slow
+def test_a_cell_of_a_map_says_what_the_model_says_then(visit, engines):
+    """Ablation and patching: the numbers of the map are those of the API, and a cell's card has its predictions."""
+    page, engine = visit("storyworld-gpt"), engines("storyworld-gpt")
+    open_tab(page, "Ablation")
+    page.locator("#ablation-type").select_option("zero")
+    page.wait_for_selector("#ablated:not([hidden])")
+    done(page)
+    anna = page.locator("#ablated-text").input_value()
+    rows = inspect_model(engine.model, engine.tokenizer, anna, "ablation", ablation="zero")["rows"]
+    shown = [float(text.replace("−", "-")) for text in page.locator("#ablation-map td").all_inner_texts()]
+    assert shown == pytest.approx([cell["effect"] for row in rows for cell in row["cells"]], abs=0.0051)
+    page.locator("#ablation-map td").first.focus()
+    for key in ("ArrowRight", "ArrowRight", "ArrowDown"):
+        page.keyboard.press(key)
+    card = card_of(page)
+    assert "Without the head 3 of block 2" in card.inner_text()
+    names = [token["text"].replace(" ", "␣") for token in rows[1]["cells"][2]["predictions"]]
+    assert card.locator(".name").all_inner_texts() == names and card.locator(".value", has_text="→").count() == 5
+    open_tab(page, "Patching")
+    page.locator("#patch").click()
+    page.wait_for_selector("#patched:not([hidden])")
+    done(page)
+    sent = body(page, "/v1/inspect")
+    assert (sent["show"], sent["input"]) == ("patching", anna)
+    rows = inspect_model(engine.model, engine.tokenizer, anna, "patching", corrupted=sent["corrupted"])["rows"]
+    shown = [float(text.replace("−", "-")) for text in page.locator("#patching-map td").all_inner_texts()]
+    expected = [row["cells"][t]["effect"] for t in range(len(rows[0]["cells"])) for row in rows]
+    assert shown == pytest.approx(expected, abs=0.0051) and max(shown) == 1
+    page.expected = ["Failed to load resource"]
+    page.locator("#corrupted-text").fill("Everyone in the valley")
+    page.locator("#patch").click()
+    page.wait_for_selector("#problem:not([hidden])")
+    assert "needs the same number" in page.locator("#problem-text").inner_text()
+
+
+@slow
+def test_the_probe_is_read_at_the_end_of_each_sentence(visit, engines):
+    page, engine = visit("storyworld-gpt"), engines("storyworld-gpt")
+    open_tab(page, "Probe")
+    probes_of(engine.model, engine.tokenizer, engine.run)  # so that the page need not wait for it
+    page.locator("#probe").click()
+    page.wait_for_selector("#probed:not([hidden])")
+    done(page)
+    view = inspect_model(engine.model, engine.tokenizer, page.locator("#probed-text").input_value(), "probe")
+    ends = [t for t, token in enumerate(view["tokens"]) if token["text"] == "."]
+    best = [view["labels"][torch.tensor(view["probabilities"][t]).argmax()] for t in ends]
+    assert [text.split(",")[0] for text in page.locator(".reading").all_inner_texts()] == best
+    assert "lost" in best and best[-1] == "with its owner"
+    page.locator("#probed-tokens .word").first.focus()
+    page.keyboard.press("End")
+    assert best[-1] in card_of(page).locator(".name").first.inner_text()
 
 
 @slow
