@@ -6,7 +6,7 @@ import pickle
 import pytest
 from hub_helpers import t5_tokenizer
 from tokenizer_helpers import fuzzed_text
-from transformers import PreTrainedTokenizerFast  # reads tokenizer.json; T5Tokenizer of version 5 makes half of it again from its vocabulary
+from transformers import PreTrainedTokenizerFast  # reads tokenizer.json; T5Tokenizer of version 5 computes half of it
 
 from llmasos.errors import UserError
 from llmasos.hub.tokenizers import load_any_tokenizer
