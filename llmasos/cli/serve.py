@@ -74,6 +74,9 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="requests decoded at once (default: 16 to 64, as many as 1 GB of cache has room for)",
     )
+    flag("--page-size", type=int, metavar="N", help="keep keys and values in pages of N tokens, for example 16: more "
+         "requests in the same memory, prompts with the same beginning share it (default: a slot for a whole context "
+         "each, which is faster)")  # fmt: skip
     flag("--max-waiting", type=int, default=64, metavar="N", help="length of the queue (default: 64)")
     flag("--max-tokens", type=int, default=MAX_TOKENS, metavar="N", help="maximum tokens per text (default: "
          "%(default)s)")  # fmt: skip
@@ -120,6 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             max_tokens=args.max_tokens,
             max_body=args.max_body,
             request_seconds=args.request_seconds,
+            page_size=args.page_size,
         )
         server = serving.HTTPServer(
             app,

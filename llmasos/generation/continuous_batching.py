@@ -20,7 +20,7 @@ one prompt is ever partly computed, the first of those being prefilled. A sequen
 **Prefix sharing** (Kwon et al. 2023, "PagedAttention", section 4.4; there the memory is shared, here it is copied). The
 beginning of a text may be in another slot already: several samples of one prompt, or the prompts of many users that
 begin with the same examples. The keys and values of a prefix do not depend on what follows, so they are copied, and
-only the rest is computed.
+only the rest is computed. `paged_batching.py` shares the memory, too.
 
 The text of a sequence does not depend on the others. It is the same as `Decoder` gives it alone, and as `naive.py`
 defines.
@@ -29,6 +29,7 @@ Dimensions: N texts that are prefilled together, T their padded length, V vocabu
 """
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,6 +38,7 @@ from llmasos.datasets.batching import pad
 from llmasos.generation.decoder import BatchDecoder
 from llmasos.generation.sequence import SequenceState
 from llmasos.models import Model
+from llmasos.nn import KVCache
 
 INITIAL_SLOTS = 4  # memory for more is allocated when it is needed
 MIN_SHARED_PREFIX = 16  # tokens; computing a shorter prefix is faster than looking for it
@@ -64,7 +66,10 @@ class ContinuousBatch(BatchDecoder):
         self.n_slots = n_slots
         self.context_length = min(context_length or self.context_length, self.context_length)
         self.prefilling: list[SequenceState] = []
-        self.slots = self.model.make_cache(min(INITIAL_SLOTS, n_slots), self.context_length)
+        self._make_memory()
+
+    def _make_memory(self) -> None:
+        self.slots: KVCache = self.model.make_cache(min(INITIAL_SLOTS, self.n_slots), self.context_length)
 
     @property
     def n_free(self) -> int:
@@ -75,10 +80,14 @@ class ContinuousBatch(BatchDecoder):
         """Give a sequence a slot; its prompt, at most context_length tokens, is prefilled in the steps that follow."""
         if self.n_free < 1:
             raise ValueError("no slot is free")
-        if len(self.sequences) + len(self.prefilling) == self.slots.batch_size:
-            self.slots = self.slots.resized(min(2 * self.slots.batch_size, self.n_slots))
+        self._make_room()
         sequence.n_computed, sequence.pending = 0, sequence.prompt
         self.prefilling.append(sequence)
+
+    def _make_room(self) -> None:
+        """Allocate memory for one sequence more."""
+        if len(self.sequences) + len(self.prefilling) == self.slots.batch_size:
+            self.slots = self.slots.resized(min(2 * self.slots.batch_size, self.n_slots))
 
     @torch.inference_mode()
     def step(self, prefill_budget: int) -> list[SequenceState]:
@@ -92,10 +101,11 @@ class ContinuousBatch(BatchDecoder):
             on those whose prefill has just been completed.
         """
         self._shift_contexts()
+        self._extend_sequences()
         logits = self._prefill(prefill_budget)
         n_completed = len(logits)
         if self.sequences:
-            self.cache = self.slots.rows(0, len(self.sequences))
+            self.cache = self._cache_of(0, len(self.sequences))
             self._decode_last_tokens()
             logits = torch.cat([self.logits, logits]) if n_completed else self.logits
         self.logits = logits
@@ -117,12 +127,16 @@ class ContinuousBatch(BatchDecoder):
                 last = self.sequences.pop()
                 if i < len(self.sequences):
                     self.sequences[i] = last
-                    self.slots.copy_row(len(self.sequences), i)
+                    self._move(len(self.sequences), i)
         if self.prefilling and self.prefilling[0].n_computed > 0 and len(self.sequences) < n_before:
-            self.slots.copy_row(n_before, len(self.sequences))  # the slot of the prompt that is partly computed
+            self._move(n_before, len(self.sequences))  # the slot of the prompt that is partly computed
+
+    def _move(self, source: int, target: int) -> None:
+        """Move what is in one slot into another."""
+        self.slots.copy_row(source, target)
 
     def _shift_contexts(self) -> None:
-        """Put full sequences back to prefilling, before new ones: the most recent half of their context."""
+        """Put full sequences back to prefilling: the most recent half of their context."""
         full = [sequence for sequence in self.sequences if sequence.n_computed == self.context_length]
         if full:
             for sequence in full:
@@ -130,9 +144,16 @@ class ContinuousBatch(BatchDecoder):
                 sequence.pending = text[-(self.context_length // 2) - 1 :]  # the last token included
                 sequence.n_computed = 0
                 sequence.n_context_shifts += 1
-            place = 1 if self.prefilling and self.prefilling[0].n_computed else 0
-            self.prefilling[place:place] = full
-            self._free_slots({id(sequence) for sequence in full})
+            self._put_back(full)
+
+    def _put_back(self, sequences: Sequence[SequenceState]) -> None:
+        """Put sequences that decode back to prefilling, before new ones."""
+        place = 1 if self.prefilling and self.prefilling[0].n_computed else 0
+        self.prefilling[place:place] = sequences
+        self._free_slots({id(sequence) for sequence in sequences})
+
+    def _extend_sequences(self) -> None:
+        """Make room for the next token of each sequence that decodes: a slot has it already."""
 
     def _prefill(self, prefill_budget: int) -> Tensor:
         """Prefill some tokens. Returns logits (N, V) for the first N of `prefilling`, which are then complete."""
@@ -142,7 +163,7 @@ class ContinuousBatch(BatchDecoder):
         ids, positions = self._pad(texts)  # (N, T)
         bounds = int(positions.min()), int(positions.max()) + 1
         first = len(self.sequences)
-        cache = self.slots.rows(first, first + len(texts))
+        cache = self._cache_of(first, first + len(texts))
         ids, positions = ids.to(self.device), positions.to(self.device)
         hidden_states = self.model.decode(ids, positions, cache, bounds)  # (N, T, C)
         lengths = []  # of the texts that complete their prompts: all but perhaps the last
@@ -161,27 +182,41 @@ class ContinuousBatch(BatchDecoder):
         """
         texts: list[Sequence[int]] = []
         longest = 0
-        for i, sequence in enumerate(self.prefilling):
-            n_shared, slot = self._find_prefix(sequence)
-            if any(shared_prefix(sequence, other.pending) > n_shared for other in self.prefilling[:i]):
+        for i, sequence in enumerate(list(self.prefilling)):
+            n_shared, source = self._find_prefix(sequence)
+            if any(self._n_shareable(sequence, other.pending) > n_shared for other in self.prefilling[:i]):
                 return texts  # in the next step, more can be copied
             text = sequence.pending[sequence.n_computed + n_shared :]
             longest = max(longest, len(text))
             is_too_long = longest * (len(texts) + 1) > prefill_budget  # with padding
             if is_too_long and texts:
                 return texts
-            if n_shared:
-                self.slots.copy_row(slot, len(self.sequences) + i, n_shared)
-                sequence.n_computed = n_shared
+            if not self._place(sequence, len(self.sequences) + i, n_shared, source):
+                return texts
             texts.append(text[:prefill_budget])
             if is_too_long:
                 return texts
         return texts
 
-    def _find_prefix(self, sequence: SequenceState) -> tuple[int, int]:
-        """The longest prefix of a sequence that another slot has: its length and the slot, (0, 0) if too short."""
+    def _find_prefix(self, sequence: SequenceState) -> tuple[int, Any]:
+        """The longest prefix of a sequence that is computed already: its length, 0 if too short, and in which slot."""
         computed = [(*s.prompt, *s.ids)[: s.n_computed] if s.n_context_shifts == 0 else () for s in self.sequences]
-        return max(((shared_prefix(sequence, text), slot) for slot, text in enumerate(computed)), default=(0, 0))
+        return max(((self._n_shareable(sequence, text), slot) for slot, text in enumerate(computed)), default=(0, 0))
+
+    def _n_shareable(self, sequence: SequenceState, text: Sequence[int]) -> int:
+        """How many tokens of a sequence can be taken from one with this text."""
+        return shared_prefix(sequence, text)
+
+    def _place(self, sequence: SequenceState, slot: int, n_shared: int, source: Any) -> bool:
+        """Give a sequence its memory, with the prefix that was found. False if it must wait: here it never must."""
+        if n_shared:
+            self.slots.copy_row(source, slot, n_shared)
+            sequence.n_computed = n_shared
+        return True
+
+    def _cache_of(self, start: int, stop: int) -> KVCache:
+        """The keys and values of the sequences start … stop - 1: those that decode, then those being prefilled."""
+        return self.slots.rows(start, stop)
 
     def _pad(self, texts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
         """Token ids and positions (N, T) of texts that continue where each sequence has been computed to.
@@ -195,9 +230,15 @@ class ContinuousBatch(BatchDecoder):
 
 
 def shared_prefix(sequence: SequenceState, text: Sequence[int]) -> int:
+    """The length of `common_prefix`; 0 if it is below MIN_SHARED_PREFIX."""
+    n = common_prefix(sequence, text)
+    return n if n >= MIN_SHARED_PREFIX else 0
+
+
+def common_prefix(sequence: SequenceState, text: Sequence[int]) -> int:
     """How many tokens at the beginning of a sequence that is not computed yet are also at the beginning of a text.
 
-    At most all but its last, which has to be computed to get its logits; 0 if they are fewer than MIN_SHARED_PREFIX.
+    At most all but its last, which has to be computed to get its logits.
     """
     if sequence.n_computed:
         return 0
@@ -206,4 +247,4 @@ def shared_prefix(sequence: SequenceState, text: Sequence[int]) -> int:
         if a != b:
             break
         n += 1
-    return n if n >= MIN_SHARED_PREFIX else 0
+    return n

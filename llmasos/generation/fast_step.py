@@ -36,12 +36,14 @@ from llmasos.nn import (
     LoRALinear,
     MixtureOfExperts,
     MultiHeadAttention,
+    PagedKVCache,
     Residual,
     RMSNorm,
     RotaryEmbedding,
     SwiGLU,
 )
 from llmasos.nn.cpu import linear, sdpa
+from llmasos.nn.paged_cache import Places
 
 Layer = Callable[[Tensor], Tensor]  # (B, in) → (B, out)
 StepFunction = Callable[[Tensor, Tensor, KVCache, tuple[int, int]], Tensor]  # see `fast_step`
@@ -68,12 +70,14 @@ class Place(NamedTuple):
             all of them.
         rotary: cos and sin (B, 1, 1, D) that rotate the first D features of queries and keys; None = they are not
             rotated.
+        pages: the same as `end` and `slots` for a cache in pages; None = it has slots.
     """
 
     end: int
     slots: Tensor | None
     mask: Tensor | None
     rotary: tuple[Tensor, Tensor] | None
+    pages: Places | None
 
 
 def fast_step(model: Model) -> StepFunction:
@@ -105,14 +109,15 @@ def fast_step(model: Model) -> StepFunction:
         mask = masks.full
         if relative_bias is not None:
             mask = added_mask(relative_bias(positions[:, None], end), mask, config)
-        place = Place(end, slots, mask, turns(waves, positions))
+        pages = cache.places(positions[:, None], end) if isinstance(cache, PagedKVCache) else None
+        place = Place(end, slots, mask, turns(waves, positions), pages)
         local_place = place
         if config.sliding_window is not None:
-            local_place = Place(end, slots, masks.sliding, turns(local_waves, positions))
+            local_place = Place(end, slots, masks.sliding, turns(local_waves, positions), pages)
         x = embed(ids) if scale is None else embed(ids) * scale  # (B, C)
         if cache.ids is not None:
-            cache.ids.scatter_(1, positions[:, None], ids[:, None])
-            earlier = m.earlier_ids(ids[:, None], positions[:, None], cache.ids)
+            history = cache.write_ids(positions[:, None], ids[:, None])
+            earlier = m.earlier_ids(ids[:, None], positions[:, None], history)
             x = x + m.ngram_embedding(ids[:, None], earlier)[:, 0]
         if add_positions is not None:
             x = x + add_positions(positions)
@@ -243,15 +248,18 @@ def bind_attention(attention: MultiHeadAttention) -> Callable[..., Tensor]:
         q, k = qk.narrow(1, 0, H), qk.narrow(1, H, Hkv)
         if token_values is not None:
             v = v + token_values.view(B, Hkv, 1, D)
-        if place.slots is None:
-            keys.narrow(2, end - 1, 1).copy_(k)
-            values.narrow(2, end - 1, 1).copy_(v)
+        if place.pages is not None:
+            k, v = place.pages.update(layer, k, v)
         else:
-            index = place.slots.expand(B, Hkv, 1, D)
-            keys.scatter_(2, index, k)
-            values.scatter_(2, index, v)
+            if place.slots is None:
+                keys.narrow(2, end - 1, 1).copy_(k)
+                values.narrow(2, end - 1, 1).copy_(v)
+            else:
+                index = place.slots.expand(B, Hkv, 1, D)
+                keys.scatter_(2, index, k)
+                values.scatter_(2, index, v)
+            k, v = keys.narrow(2, 0, end), values.narrow(2, 0, end)
         q = q if H == Hkv else q.reshape(B, Hkv, H // Hkv, D)
-        k, v = keys.narrow(2, 0, end), values.narrow(2, 0, end)
         out = sdpa(q, k, v, attn_mask=place.mask, scale=scale)  # (B, Hkv, H / Hkv, D)
         return out_proj(out.reshape(B, H * D))
 

@@ -162,9 +162,7 @@ class GPT(Backbone):
         """
         end, masks = cached_masks(positions, cache, self.config, bounds)
         caches = [cache.layer(i, positions, end) for i in range(self.config.n_layers)]
-        if cache.ids is not None:
-            cache.ids.scatter_(1, positions.expand_as(ids), ids)
-        return self.run_blocks(ids, positions, masks, caches, cache.ids, prefix)
+        return self.run_blocks(ids, positions, masks, caches, cache.write_ids(positions, ids), prefix)
 
     def pooled(self, hidden_states: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """The vector of the last real position, the only one that has seen the whole text: (B, T, C) → (B, C)."""

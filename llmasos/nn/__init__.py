@@ -19,6 +19,8 @@ if TYPE_CHECKING:  # each on first use
     from llmasos.nn.masks import cached_causal_mask, causal_mask, local_mask, padding_mask, sliding_window_mask
     from llmasos.nn.modes import eval_mode
     from llmasos.nn.norms import LayerNorm, RMSNorm, layer_norm, rms_norm
+    from llmasos.nn.paged_cache import PagedKVCache
+    from llmasos.nn.pages import PagePool
     from llmasos.nn.positions import (
         LearnedPositions,
         RelativePositionBias,
@@ -55,6 +57,8 @@ __all__ = [
     "LoRALinear",
     "MixtureOfExperts",
     "MultiHeadAttention",
+    "PagePool",
+    "PagedKVCache",
     "QUANTIZE",
     "QuantizedLinear",
     "RMSNorm",

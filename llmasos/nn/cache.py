@@ -78,6 +78,15 @@ class KVCache:
         """
         return LayerCache(*self.layers[i], positions % self.length, min(int(positions.max()) + 1, self.length))
 
+    def write_ids(self, positions: Tensor, ids: Tensor) -> Tensor | None:
+        """Write new tokens (B, T) at their positions. Returns all tokens (B, P); None if none are kept."""
+        return None if self.ids is None else self.ids.scatter_(1, positions.expand_as(ids), ids)
+
+    @property
+    def n_bytes(self) -> int:
+        """The memory that keys and values take."""
+        return sum(x.numel() * x.element_size() for pair in self.layers for x in pair)
+
     def select(self, rows: Tensor) -> KVCache:
         """A copy of the sequences `rows` (N,), in that order: to drop finished ones or to reorder beams.
 

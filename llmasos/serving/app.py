@@ -67,6 +67,7 @@ def create_app(
     max_tokens: int = MAX_TOKENS,
     max_body: int = MAX_BODY,
     request_seconds: float = 120.0,
+    page_size: int | None = None,
     examples: Sequence[Sequence[str]] | None = None,
 ) -> "App":
     """Load a model, start its engine, and make the application.
@@ -89,6 +90,7 @@ def create_app(
         max_tokens: how many tokens a request may ask for.
         max_body: how many bytes a body may have.
         request_seconds: how long a request may take.
+        page_size: how many tokens a page of the KV cache has (None = every request has a slot for a whole context).
         examples: inputs to try on the page, such as [["Once there was"]] (None = those of the model's card).
 
     Raises:
@@ -105,7 +107,10 @@ def create_app(
         check_number(setting, value, whole=True, at_least=1, at_most=LARGEST_COUNT)
     if isinstance(model, str | Path):
         network, tokenizer = hub.load_pretrained(model, pick_device(device), quantize=quantize, adapter=adapter)
-        engine = Engine(network, tokenizer, max_batch, max_waiting, request_seconds=request_seconds, metrics=Metrics())
+        engine = Engine(
+            network, tokenizer, max_batch, max_waiting,
+            request_seconds=request_seconds, metrics=Metrics(), page_size=page_size,
+        )  # fmt: skip
         name = name or default_name(model if adapter is None else adapter)
         examples = hub.card_examples(model) if examples is None else examples
     else:
@@ -151,6 +156,10 @@ class App:
         metrics.add_gauge("llmasos_requests_running", "Requests in the batch.", lambda: engine.n_running)
         metrics.add_gauge("llmasos_requests_waiting", "Requests and jobs in the queue.", lambda: engine.n_waiting)
         metrics.add_gauge("llmasos_ready", "1 while work is accepted.", lambda: int(engine.alive))
+        if engine.page_size is not None:
+            in_use, shared = "Pages of the KV cache that requests use.", "Pages that several requests share."
+            metrics.add_gauge("llmasos_cache_pages_in_use", in_use, lambda: getattr(engine.pages, "n_in_use", 0))
+            metrics.add_gauge("llmasos_cache_pages_shared", shared, lambda: getattr(engine.pages, "n_shared", 0))
         atexit.register(self.close, 0.0)
 
     def close(self, drain_seconds: float = 30.0) -> None:

@@ -15,6 +15,9 @@ chunks (`prefill_budget` tokens per step), between which the other requests keep
 retry: an unbounded queue would only make every answer late. A request that reaches its deadline ends with the text
 it has.
 
+**Memory.** Each request has a slot for a whole context or, with `page_size`, as many pages as its text needs
+(`generation/paged_batching.py`): then more requests fit into the same memory, for some speed.
+
 Everything else that needs the model (classification, embeddings, inspection) is a job: a function that the thread calls
 between two steps, so that the model is never used by two threads at once.
 """
@@ -37,12 +40,13 @@ from llmasos.errors import UserError, check_number
 from llmasos.generation import SamplingOptions
 from llmasos.generation.continuous_batching import ContinuousBatch
 from llmasos.generation.generate import context_shift_warning
+from llmasos.generation.paged_batching import PagedBatch
 from llmasos.generation.prompts import prepare
 from llmasos.generation.stop_strings import SequenceStream
 from llmasos.generation.token_grammar import grammar_of
 from llmasos.models import Model, ModelConfig
 from llmasos.models.memory import BYTES, check_fits
-from llmasos.nn import eval_mode
+from llmasos.nn import PagePool, eval_mode
 from llmasos.serving.metrics import Metrics
 from llmasos.serving.requests import GeneratedToken, GenerationRequest, QueueFull, ShuttingDown, failure
 from llmasos.settings import LARGEST_COUNT
@@ -75,24 +79,30 @@ class Engine:
         request_seconds: float = 120.0,
         context_length: int | None = None,
         metrics: Metrics | None = None,
+        page_size: int | None = None,
+        n_pages: int | None = None,
     ):
         """Make an engine; `start` starts its thread.
 
         Args:
             model: of any family; `submit` needs a GPT.
             tokenizer: the one that the model was trained with.
-            max_batch: how many requests are decoded at once (None: see `default_batch`).
+            max_batch: how many requests are decoded at once (None: see `default_batch`; 64 with pages).
             max_waiting: how many requests, and how many jobs, may wait in the queue.
             prefill_budget: how many prompt tokens one step reads at most.
             request_seconds: how long a request may take, from its arrival.
             context_length: tokens per slot of the KV cache (None = the model's context, but at most 4096).
             metrics: where to count.
+            page_size: how many tokens a page of the KV cache has (None = slots for whole contexts).
+            n_pages: how many pages there are at most (None: as much memory as the slots of `default_batch` take).
 
         Raises:
             UserError: a number is out of range.
         """
         self.context_length = min(context_length or MAX_CONTEXT, model.config.context_length)
-        max_batch = default_batch(model.config, self.context_length) if max_batch is None else max_batch
+        n_slots = default_batch(model.config, self.context_length)
+        if max_batch is None:
+            max_batch = n_slots if page_size is None else MAX_BATCH
         for name, value in (("max_batch", max_batch), ("max_waiting", max_waiting), ("prefill_budget", prefill_budget)):
             check_number(name, value, whole=True, at_least=1, at_most=LARGEST_COUNT)
         if not 0 < request_seconds < math.inf:
@@ -101,10 +111,20 @@ class Engine:
         self.max_batch, self.max_waiting, self.prefill_budget = max_batch, max_waiting, prefill_budget
         self.request_seconds = request_seconds
         self._generates = model.config.family == "gpt" and model.config.generates
+        self.page_size = page_size
+        if page_size is not None:
+            check_number("page_size", page_size, whole=True, at_least=1, at_most=self.context_length)
+            if not self._generates:
+                raise UserError(f"page_size is for a GPT that continues texts; this model is a {model.config.family}.")
+            n_pages = n_slots * math.ceil(self.context_length / page_size) if n_pages is None else n_pages
+            check_number("n_pages", n_pages, whole=True, at_least=1, at_most=LARGEST_COUNT)
+        self.n_pages = n_pages
         if self._generates:
-            n_bytes = max_batch * bytes_per_slot(model.config, self.context_length)
-            advice = "choose a smaller max_batch"
-            check_fits(f"the KV cache for max_batch {max_batch:,}", n_bytes, advice, next(model.parameters()).device)
+            n_tokens = max_batch * self.context_length if page_size is None else cast(int, n_pages) * page_size
+            what = f"max_batch {max_batch:,}" if page_size is None else f"{n_pages:,} pages"
+            advice = f"choose a smaller {'max_batch' if page_size is None else 'n_pages'}"
+            n_bytes = bytes_per_slot(model.config, n_tokens)
+            check_fits(f"the KV cache for {what}", n_bytes, advice, next(model.parameters()).device)
         self._token_text = functools.cache(tokenizer.token_text)  # one string object per token, however often it occurs
         self._batch: ContinuousBatch | None = None
         self._queue: deque[GenerationRequest] = deque()
@@ -158,6 +178,12 @@ class Engine:
         """How many requests are in the batch."""
         batch = self._batch
         return 0 if batch is None else len(batch.sequences) + len(batch.prefilling)
+
+    @property
+    def pages(self) -> PagePool | None:
+        """Which pages of the KV cache are in use; None if it has slots, or the engine is not running."""
+        batch = self._batch
+        return batch.pool if isinstance(batch, PagedBatch) else None
 
     @property
     def n_waiting(self) -> int:
@@ -283,7 +309,11 @@ class Engine:
     def _new_batch(self) -> None:
         self._batch = None  # frees the memory of the old one first
         if self._generates:
-            self._batch = ContinuousBatch(self.model, self.max_batch, self.tokenizer.vocab_size, self.context_length)
+            args = (self.model, self.max_batch, self.tokenizer.vocab_size, self.context_length)
+            if self.page_size is None:
+                self._batch = ContinuousBatch(*args)
+            else:
+                self._batch = PagedBatch(*args, page_size=self.page_size, n_pages=cast(int, self.n_pages))
 
     def _running(self) -> list[GenerationRequest]:
         sequences = [] if self._batch is None else [*self._batch.sequences, *self._batch.prefilling]

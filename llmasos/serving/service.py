@@ -100,6 +100,7 @@ class LLMServing:
         max_body: int = MAX_BODY,
         max_connections: int = 256,
         request_seconds: float = 120.0,
+        page_size: int | None = None,
     ) -> "Service":
         """Make a service with this model; its `start` starts it.
 
@@ -107,12 +108,14 @@ class LLMServing:
             host: where to listen; "127.0.0.1" can be reached from this machine only, "0.0.0.0" from everywhere.
             port: 0 chooses a free one; `service.url` then has it.
             max_connections: how many clients may be connected at once.
-            api_key, name, hosts, allow_origins, max_batch, max_waiting, max_tokens, max_body, request_seconds: as in
-                `create_app`.
+            api_key, name, hosts, allow_origins, max_batch, max_waiting, max_tokens, max_body, request_seconds,
+                page_size: as in `create_app`.
         """
 
         def make_app() -> App:
-            engine = Engine(self.model, self.tokenizer, max_batch, max_waiting, request_seconds=request_seconds)
+            engine = Engine(
+                self.model, self.tokenizer, max_batch, max_waiting, request_seconds=request_seconds, page_size=page_size
+            )
             return create_app(
                 engine,
                 name=name or default_name(self.name),

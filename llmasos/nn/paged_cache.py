@@ -1,0 +1,130 @@
+"""The key/value cache in pages: a `KVCache` in which the tokens of a sequence are wherever there was room.
+
+All keys of a layer are in one tensor, page after page. Which pages belong to a sequence, and in which order, is in its
+page table (`pages.py`):
+
+    table of a    4 1          pages   0  1  2  3  4  5  6
+    table of b    4 2 6                ·  a  b  ·  ab ·  b       page 4: their common beginning, stored once
+
+A new token is written to its place in its page. Before attention, the pages of each sequence are gathered by its table
+into (B, Hkv, S, D), one copy per layer and step, and attention reads them as it reads the slots of a `KVCache`. (The
+kernel of Kwon et al. 2023 reads them where they are and saves this copy.)
+
+Dimensions: B sequences, Hkv key/value heads, D head size, T new tokens, S tokens that are read, N pages, G page size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from llmasos.nn.cache import KeysValues, KVCache, LayerCache
+
+
+@dataclass
+class PagedKVCache(KVCache):
+    """Keys and values of some sequences, in pages.
+
+    Attributes:
+        layers: L pairs of tensors (N, G, Hkv, D).
+        ids: (N, G) int64, the tokens, for a model that embeds n-grams of them; None = not needed.
+        table: (B, n) int64, the pages of each sequence, in order; after its last page, any number.
+    """
+
+    table: Tensor = field(default_factory=lambda: torch.zeros(0, 0, dtype=torch.long))
+
+    @classmethod
+    def from_empty(cls, cache: KVCache) -> PagedKVCache:
+        """Use an empty cache, `model.make_cache(N, G)`, as N pages of G tokens."""
+
+        def pages(x: Tensor) -> Tensor:
+            N, Hkv, G, D = x.shape
+            return x.view(N, G, Hkv, D)
+
+        return cls([(pages(k), pages(v)) for k, v in cache.layers], ids=cache.ids)
+
+    @property
+    def n_pages(self) -> int:
+        """N, how many pages there is memory for."""
+        return self.layers[0][0].size(0)
+
+    @property
+    def page_size(self) -> int:
+        """G, the number of tokens in a page."""
+        return self.layers[0][0].size(1)
+
+    @property
+    def batch_size(self) -> int:
+        """B, the number of sequences in the table."""
+        return self.table.size(0)
+
+    @property
+    def length(self) -> int:
+        """How many tokens of each sequence the table has room for."""
+        return self.table.size(1) * self.page_size
+
+    def resized(self, batch_size: int) -> PagedKVCache:
+        """A copy with memory for more pages: these, then empty ones, `batch_size` in all."""
+        bigger = super().resized(batch_size)
+        return PagedKVCache(bigger.layers, ids=bigger.ids, table=self.table)
+
+    def with_table(self, table: Tensor) -> PagedKVCache:
+        """The same memory for the sequences with these pages (B, n): writing to it writes to this cache."""
+        return PagedKVCache(self.layers, ids=self.ids, table=table)
+
+    def layer(self, i: int, positions: Tensor, end: int) -> LayerCache:
+        """Layer i, for new tokens at `positions` (B, T), all of them before `end`."""
+        return PagedLayerCache(*self.layers[i], positions, end, self.places(positions, end))
+
+    def places(self, positions: Tensor, end: int) -> Places:
+        """Where tokens at `positions` (B, T) are written, and the first `end` tokens of each sequence are read."""
+        positions = positions.expand(self.batch_size, -1)
+        pages = self.table.gather(1, positions // self.page_size)  # (B, T)
+        n = -(-end // self.page_size)
+        return Places((pages * self.page_size + positions % self.page_size).flatten(), self.table[:, :n], end)
+
+    def write_ids(self, positions: Tensor, ids: Tensor) -> Tensor | None:
+        """Write new tokens (B, T) at their positions. Returns all tokens of each sequence; None if none are kept."""
+        if self.ids is None:
+            return None
+        self.ids.view(-1)[self.places(positions, self.length).write] = ids.flatten()
+        return self.ids[self.table].flatten(1)
+
+
+@dataclass
+class Places:
+    """Where the tokens of one step are in the memory of a layer, the same for all layers.
+
+    Attributes:
+        write: (B·T,), the place of each new token, counted through all pages.
+        read: (B, n), the pages of each sequence.
+        end: S, how many tokens of each sequence are read.
+    """
+
+    write: Tensor
+    read: Tensor
+    end: int
+
+    def update(self, layer: KeysValues, k: Tensor, v: Tensor) -> KeysValues:
+        """Write the new keys and values (B, Hkv, T, D) into their pages; return those of all tokens (B, Hkv, S, D)."""
+        return self._update(layer[0], k), self._update(layer[1], v)
+
+    def _update(self, memory: Tensor, new: Tensor) -> Tensor:
+        _, _, Hkv, D = memory.shape
+        tokens = new.transpose(1, 2).reshape(-1, Hkv, D).to(memory.dtype)  # (B·T, Hkv, D)
+        memory.view(-1, Hkv, D).index_copy_(0, self.write, tokens)
+        pages = memory.flatten(1).index_select(0, self.read.flatten())  # (B·n, G·Hkv·D)
+        return pages.view(len(self.read), -1, Hkv, D).narrow(1, 0, self.end).transpose(1, 2)
+
+
+@dataclass
+class PagedLayerCache(LayerCache):
+    """One layer of a `PagedKVCache`, opened at the positions of the tokens that are being computed."""
+
+    places: Places
+
+    def update(self, k: Tensor, v: Tensor) -> KeysValues:
+        """Write the new keys and values (B, Hkv, T, D) at their positions; return all of them (B, Hkv, end, D)."""
+        return self.places.update((self.k, self.v), k, v)
