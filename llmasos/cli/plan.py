@@ -86,6 +86,12 @@ def make_parser() -> ArgumentParser:
     run.add_argument(
         "--weights", choices=tuple(WEIGHT_BYTES), default="bf16", help="weight format for serving (default: bf16)"
     )
+    run.add_argument(
+        "--page-size", type=int, metavar="N", help="serve with a KV cache in pages of N tokens (default: slots)"
+    )
+    run.add_argument(
+        "--text-length", type=int, metavar="N", help="tokens of a served sequence (default: the context length)"
+    )
     machine = parser.add_argument_group("the machines")
     machine.add_argument(
         "--device", default="h100", metavar="NAME", help=f"one of: {', '.join(DEVICES)} (default: h100)"
@@ -208,7 +214,7 @@ def serving_lines(config: ModelConfig, device: Device, args: argparse.Namespace)
     """Memory and speed of a server on the same devices."""
     if not config.generates:
         return []
-    plan = plan_serving(config, device, args.devices, args.weights)
+    plan = plan_serving(config, device, args.devices, args.weights, args.text_length, args.page_size)
     whole = plan.cache_bytes_per_token * config.context_length
     lines = [
         f"serving     {size(plan.weight_bytes)} of {args.weights} weights; KV cache: "
@@ -217,9 +223,11 @@ def serving_lines(config: ModelConfig, device: Device, args: argparse.Namespace)
     if plan.n_sequences == 0:
         needed = math.ceil((plan.weight_bytes + whole) / device.memory)
         return [*lines, f"            it does not fit; at least {needed:,} of these devices hold it together"]
+    what = "full sequences" if args.text_length is None else f"sequences of {args.text_length:,} tokens"
+    what += "" if args.page_size is None else f" in pages of {args.page_size:,}"
     return [
         *lines,
-        f"            {plan.n_sequences:,} full sequences fit; limits: {plan.tokens_per_second:,.0f} tokens/s for one "
+        f"            {plan.n_sequences:,} {what} fit; limits: {plan.tokens_per_second:,.0f} tokens/s for one "
         f"sequence (memory), {duration(plan.prefill_seconds)} to read a full prompt (arithmetic)",
     ]
 

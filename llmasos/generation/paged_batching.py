@@ -177,7 +177,11 @@ class PagedBatch(ContinuousBatch):
         text = (*sequence.prompt, *sequence.ids)
         sequence.pending = text[-sequence.n_computed - 1 :]  # the last token has not been computed
         sequence.n_computed = 0
-        self._put_back([sequence])
+        order = list(self.page_tables)
+        younger = {id(other) for other in order[order.index(sequence) :] if not self.page_tables[other]}
+        places = (i for i, other in enumerate(self.prefilling) if id(other) in younger)  # those that wait, too
+        self.prefilling.insert(next(places, len(self.prefilling)), sequence)
+        self._free_slots({id(sequence)})
 
     def _cache_of(self, start: int, stop: int) -> KVCache:
         tables = [self.page_tables[s] for s in [*self.sequences, *self.prefilling][start:stop]]

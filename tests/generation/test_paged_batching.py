@@ -4,7 +4,6 @@ import random
 from dataclasses import replace
 
 import pytest
-import torch
 from generation_helpers import PRESETS, lively_model
 from model_helpers import VARIANTS, random_gpt
 
@@ -157,7 +156,6 @@ def test_pages_without_room_for_one_context_are_refused():
 
 
 def test_samples_of_one_prompt_use_the_same_pages_and_so_does_a_later_one():
-    model = random_gpt(context_length=64)
     prompt, batch = tuple(i % 29 for i in range(30)), paged(random_gpt(context_length=64), 8, 8)
     sequences = [SequenceState(prompt, SamplingOptions(max_new_tokens=9, seed=1), sample) for sample in range(5)]
     for sequence in sequences:

@@ -9,7 +9,7 @@ from llmasos.__main__ import main
 from llmasos.errors import UserError
 from llmasos.models import build_model, n_parameters_of, preset
 from llmasos.nn import KVCache
-from llmasos.planning import DEVICES, optimal_shape, plan_serving, plan_training, shape_with
+from llmasos.planning import DEVICES, optimal_shape, plan_serving, plan_training, reserved_tokens, shape_with
 from llmasos.planning.published import PUBLISHED
 from llmasos.planning.serving import cache_bytes_per_token
 from llmasos.planning.training import STATES, activation_values, state_bytes, tensor_parallel_bytes, traffic_bytes
@@ -165,3 +165,26 @@ def test_numbers_that_are_out_of_range():
         plan_training(preset("gpt2"), H100, rows_per_device=0)
     with pytest.raises(UserError, match="number of tokens"):
         plan_training(preset("gpt2"), H100, n_tokens=float("nan"))
+
+
+def test_pages_make_room_for_more_texts_and_slots_do_not_depend_on_the_length():
+    config = preset("gpt2")
+    slots, short_slots = plan_serving(config, H100), plan_serving(config, H100, text_length=100)
+    assert slots.n_sequences == short_slots.n_sequences
+    pages = plan_serving(config, H100, text_length=100, page_size=16)
+    free = H100.memory - pages.weight_bytes
+    assert pages.n_sequences == int(free // (112 * pages.cache_bytes_per_token))  # 7 pages of 16
+    assert plan_serving(config, H100, page_size=16).n_sequences == slots.n_sequences
+
+
+def test_waste_of_slots_and_pages():
+    lengths = [1, 16, 17, 1000]
+    assert reserved_tokens(lengths, 1024) - sum(lengths) == sum(1024 - n for n in lengths)
+    assert reserved_tokens(lengths, 1024, 16) - sum(lengths) == 15 + 0 + 15 + 8
+    with pytest.raises(UserError, match="page_size"):
+        reserved_tokens(lengths, 1024, 0)
+
+
+def test_the_command_says_how_many_texts_fit_in_pages(capsys):
+    assert main(["plan", "gpt2", "--text-length", "100", "--page-size", "16"]) == 0
+    assert "sequences of 100 tokens in pages of 16 fit" in capsys.readouterr().out

@@ -18,6 +18,7 @@ from llmasos.errors import UserError
 from llmasos.serving.api import ROUTES
 from llmasos.serving.api.generation import MAX_RECORDED
 from llmasos.serving.app import create_app
+from llmasos.serving.engine import Engine
 from llmasos.serving.http.errors import RequestError
 from llmasos.serving.http.http_types import read_json
 from llmasos.serving.metrics import Counter, Histogram
@@ -541,6 +542,19 @@ def test_metrics_count_what_happens():
     assert values['llmasos_batch_size_bucket{le="2"}'] == values["llmasos_batch_size_count"] > 0
     assert values["llmasos_requests_running"] == values["llmasos_requests_waiting"] == 0
     assert values["llmasos_ready"] == 1 and values["llmasos_start_time_seconds"] > 1e9
+
+
+def test_metrics_show_the_pages_of_the_cache():
+    gpt = tiny("gpt")
+    with app_of(Engine(gpt.model, gpt.tokenizer, page_size=4)) as app:
+        pages = app.engine.pages.allocate(3)
+        app.engine.pages.share(pages[:2])
+        values = prometheus(ask(app, "GET", "/metrics").body.decode())
+        assert (values["llmasos_cache_pages_in_use"], values["llmasos_cache_pages_shared"]) == (3, 2)
+        app.engine.stop()
+        assert prometheus(ask(app, "GET", "/metrics").body.decode())["llmasos_cache_pages_in_use"] == 0
+    with app_of(tiny("gpt")) as app:
+        assert b"cache_pages" not in ask(app, "GET", "/metrics").body
 
 
 def prometheus(text: str) -> dict[str, float]:

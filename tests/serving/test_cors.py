@@ -141,13 +141,13 @@ def test_the_command_and_the_service_pass_the_origins_on(monkeypatch):
         pass
 
     def create(model, **settings):
-        raise Created(settings["allow_origins"])
+        raise Created(settings["allow_origins"], settings["page_size"])
 
     monkeypatch.setattr("llmasos.serving.create_app", create)
     for flags, expected in (([], []), (["--allow-origin", OWN, "--allow-origin", OTHER], [OWN, OTHER])):
         with pytest.raises(Created) as caught:
-            serve(["a-model", "--port", "0", *flags])
-        assert caught.value.args == (expected,)
+            serve(["a-model", "--port", "0", "--page-size", "16", *flags])
+        assert caught.value.args == (expected, 16)
     engine = tiny("gpt")
     service = LLMServing(engine.model, engine.tokenizer, "tiny").create_service(allow_origins=[OWN])
     with service, urlopen(Request(f"{service.url}/v1/models", headers={"Origin": OWN})) as answer:

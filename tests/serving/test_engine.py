@@ -67,10 +67,11 @@ def random_request(draw: random.Random) -> tuple[str, SamplingOptions, int]:
 # What a request gets
 
 
+@pytest.mark.parametrize("pages", [{}, {"page_size": 8, "n_pages": 14}], ids=["slots", "pages"])
 @pytest.mark.parametrize("n_requests", [40, pytest.param(200, marks=pytest.mark.slow)])
-def test_requests_under_load_each_get_what_they_get_alone(started, n_requests):
+def test_requests_under_load_each_get_what_they_get_alone(started, n_requests, pages):
     model = byte_model()
-    engine = started(model, max_batch=7, max_waiting=1000, prefill_budget=16, request_seconds=600)
+    engine = started(model, max_batch=7, max_waiting=1000, prefill_budget=16, request_seconds=600, **pages)
     draw = random.Random(0)
     asked = [random_request(draw) for _ in range(n_requests)]
     got: list = [None] * len(asked)
@@ -425,6 +426,36 @@ def test_metrics_count_what_happened(started):
     assert metrics.prompt_tokens.value() == 12 and metrics.generated_tokens.value() == 24
     for histogram in (metrics.time_to_first_token, metrics.request_seconds, metrics.queue_seconds):
         assert histogram.count == 3
+
+
+def test_pages_have_the_memory_of_the_default_slots_and_more_requests(started):
+    engine = started(page_size=5)
+    assert engine.n_pages == default_batch(engine.model.config, 48) * 10 and engine.max_batch == 64
+    assert engine.pages.n_pages == engine.n_pages and started().pages is None
+    engine.submit("abcd", GREEDY)[0].result()
+    wait_until(lambda: engine.pages.n_in_use == 0)
+    assert engine.pages.n_used == 3  # 4 tokens and 8 new ones, of which the last is not read
+
+
+@pytest.mark.parametrize(
+    "settings, words",
+    [
+        ({"page_size": 0}, "page_size is 0; it must be a whole number of at least 1"),
+        ({"page_size": 49}, "page_size is 49; it must be .* at most 48"),
+        ({"page_size": 8, "n_pages": 10**12}, "n_pages is 1000000000000"),
+        ({"page_size": 8, "n_pages": 10**9}, "the KV cache for 1,000,000,000 pages needs at least .* smaller n_pages"),
+    ],
+)
+def test_pages_are_checked(settings, words):
+    with pytest.raises(UserError, match=words):
+        Engine(byte_model(), TOKENIZER, **settings)
+
+
+def test_pages_of_a_model_that_continues_no_text_and_too_few_of_them_are_refused():
+    with pytest.raises(UserError, match="page_size is for a GPT that continues texts; this model is a transformer"):
+        Engine(lively_transformer(), TOKENIZER, page_size=8)
+    with pytest.raises(UserError, match="5 pages of 8 tokens have no room for one context of 48"):
+        Engine(byte_model(), TOKENIZER, page_size=8, n_pages=5).start()
 
 
 def test_small_models_decode_more_requests_at_once_and_a_gigabyte_of_cache_is_the_limit():

@@ -149,10 +149,11 @@ def test_a_text_that_takes_too_long_is_cut_when_the_service_stops():
 
 def test_settings_reach_the_server():
     given = {"api_key": "secret", "name": "mine", "max_tokens": 7, "max_batch": 2, "max_waiting": 3, "max_body": 500}
+    given["page_size"] = 8
     with serving().create_service(**given) as service:
         assert service.model()["id"] == "mine" and service.predict("abc", max_tokens=7)
         engine = service._running[0].engine
-        assert (engine.max_batch, engine.max_waiting) == (2, 3)
+        assert (engine.max_batch, engine.max_waiting, engine.page_size) == (2, 3, 8)
         with pytest.raises(ServerError, match="max_tokens is 8"):
             service.predict("abc", max_tokens=8)
         with pytest.raises(ServerError, match="too large"):
