@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 
 from llmasos.errors import UserError
 
-MAX_POSITIONS, MAX_STATES, MAX_STEPS = 200_000, 50_000, 1_000_000  # a second or two of work, at most
+MAX_POSITIONS, MAX_STATES, MAX_STEPS = 200_000, 50_000, 1_000_000  # of the automaton
+MAX_WORK = 5_000_000  # positions that are looked at while it is built, and nodes: a few seconds, at most
 END = 0  # the position where nothing must come
 DEAD = -1  # the state of a text that no continuation can save
 
@@ -74,6 +75,15 @@ def optional(part: Node) -> Node:
     return Repeat(part, 0, 1)
 
 
+def parts_of(node: Node) -> tuple[Node, ...]:
+    """The nodes that a node is made of."""
+    if isinstance(node, Sequence):
+        return node.parts
+    if isinstance(node, Choice):
+        return node.options
+    return (node.part,) if isinstance(node, Repeat) else ()
+
+
 @dataclass(eq=False)
 class Grammar:
     """The texts that match `start` as a whole.
@@ -104,6 +114,8 @@ class Grammar:
         self._state_numbers: dict[frozenset[int], int] = {}
         self._steps: dict[tuple[int, int], int] = {}
         self._lengths: dict[Node, float] = {}
+        self._state_lengths: list[float] = []
+        self._work = 0
         self._shortest = self._shortest_of_rules()
         self._to_end: list[float] = [0.0]
         self.first_state = self._state({self._position(self.start, END)})
@@ -123,7 +135,7 @@ class Grammar:
 
     def bytes_to_end(self, state: int) -> float:
         """The least number of bytes that must still come; infinite in the state DEAD."""
-        return math.inf if state == DEAD else min(self._to_end[position] for position in self._states[state])
+        return math.inf if state == DEAD else self._state_lengths[state]
 
     def in_short(self, state: int, n_bytes: int) -> int:
         """A state that reads the next n bytes like this one, and that many others share.
@@ -147,9 +159,10 @@ class Grammar:
     def is_large(self) -> bool:
         """Whether much of the automaton has been built, so that the next text had better begin with a new one."""
         sizes = (len(self._positions), MAX_POSITIONS), (len(self._states), MAX_STATES), (len(self._steps), MAX_STEPS)
-        return any(size > largest / 2 for size, largest in sizes)
+        return any(size > largest / 2 for size, largest in (*sizes, (self._work, MAX_WORK)))
 
     def _step(self, state: int, byte: int) -> int:
+        self._add_work(len(self._states[state]))
         positions = {
             rest
             for position in self._states[state]
@@ -169,6 +182,7 @@ class Grammar:
             self._check(len(self._states), MAX_STATES)
             self._state_numbers[key] = len(self._states)
             self._states.append(key)
+            self._state_lengths.append(min(self._to_end[position] for position in key))
         return self._state_numbers[key]
 
     def _position(self, node: Node, rest: int) -> int:
@@ -188,6 +202,7 @@ class Grammar:
         seen, open_positions = {position}, [position]
         while open_positions:
             number = open_positions.pop()
+            self._add_work(1)
             entry = self._positions[number]
             if entry is None:
                 continue
@@ -235,23 +250,34 @@ class Grammar:
     def _length(self, node: Node, rules: Mapping[str, float]) -> float:
         """The number of bytes in the shortest text of a node, given that of each rule; infinite if there is none.
 
-        It is remembered, because a node may be part of many others.
+        It is remembered, because a node may be part of many others. Parts come before what they are part of, without
+        recursion: an object of a thousand properties is a thousand nodes deep.
         """
-        if node not in self._lengths:
-            self._lengths[node] = self._length_of_parts(node, rules)
-        return self._lengths[node]
+        lengths, open_nodes = self._lengths, [node]
+        while open_nodes:
+            last = open_nodes[-1]
+            missing = [] if last in lengths else [part for part in parts_of(last) if part not in lengths]
+            open_nodes += missing
+            if not missing:
+                open_nodes.pop()
+                if last not in lengths:
+                    self._add_work(1 + len(parts_of(last)))
+                    lengths[last] = self._length_of_parts(last, rules)
+        return lengths[node]
 
     def _length_of_parts(self, node: Node, rules: Mapping[str, float]) -> float:
         if isinstance(node, OneByte):
             return 1 if node.allowed & self.alphabet else math.inf
-        if isinstance(node, Sequence):
-            return sum(self._length(part, rules) for part in node.parts)
-        if isinstance(node, Choice):
-            return min((self._length(option, rules) for option in node.options), default=math.inf)
+        if isinstance(node, Rule):
+            return rules[node.name]
+        lengths = [self._lengths[part] for part in parts_of(node)]
         if isinstance(node, Repeat):
-            return node.least * self._length(node.part, rules) if node.least else 0
-        assert isinstance(node, Rule)
-        return rules[node.name]
+            return node.least * lengths[0] if node.least else 0
+        return sum(lengths) if isinstance(node, Sequence) else min(lengths, default=math.inf)
+
+    def _add_work(self, n: int) -> None:
+        self._work += n
+        self._check(self._work, MAX_WORK)
 
     def _check(self, size: int, largest: int) -> None:
         if size >= largest:

@@ -17,6 +17,7 @@ from llmasos.generation.grammar import Choice, Grammar, Node, OneByte, Repeat, R
 from llmasos.generation.regular_expression import parse
 
 MAX_DEPTH, MAX_ITEMS, MAX_CHARACTERS = 100, 1_000, 1_000
+MAX_SIZE = 100_000  # characters and parts of a schema
 SPECIAL = (0x22, 0x5C, *range(0x20))  # the bytes that JSON escapes in a string: ", \\ and control characters
 COMMA, COLON = parse(", ?"), parse(": ?")
 NUMBER = r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?([eE][+-]?[0-9]{1,2})?"
@@ -53,6 +54,21 @@ def json_schema(schema: Mapping[str, Any] | bool = True) -> Grammar:
     return grammar
 
 
+def check_size(schema: Any) -> None:
+    """Raise UserError if a schema is too large to read. One that contains itself, or a part 2⁶⁰ times, is, too."""
+    size, open_parts = 0, [schema]
+    while open_parts:
+        part = open_parts.pop()
+        size += 1 + (len(part) if isinstance(part, str | Mapping | list | tuple) else 0)
+        if size > MAX_SIZE:
+            raise UserError(f"the JSON schema has more than {MAX_SIZE:,} characters; leave out what the text can do "
+                            "without.")  # fmt: skip
+        if isinstance(part, Mapping):
+            open_parts += [*part.keys(), *part.values()]
+        elif isinstance(part, list | tuple):
+            open_parts += part
+
+
 class Builder:
     """Turns schemas into nodes, and remembers what `$ref` names as rules.
 
@@ -60,9 +76,13 @@ class Builder:
         root: the schema that `"$ref": "#/…"` is a path in.
         rules: where to add its rules, if it is one of several schemas in one grammar.
         prefix: of the names of its rules, different for each of those schemas.
+
+    Raises:
+        UserError: the root is too large.
     """
 
     def __init__(self, root: Any, rules: dict[str, Node] | None = None, prefix: str = ""):
+        check_size(root)
         self.root, self.prefix = root, prefix
         self.rules: dict[str, Node] = {} if rules is None else rules
         string = self.quoted(Repeat(parse(CHARACTER)))
@@ -188,7 +208,7 @@ def exactly(value: Any) -> Node:
     """The node of one value."""
     try:
         return literal(json.dumps(value, ensure_ascii=False, allow_nan=False))
-    except ValueError:
+    except (TypeError, ValueError):
         raise UserError(f"the JSON schema has the value {value!r:.60}, which JSON does not have.") from None
 
 

@@ -68,6 +68,7 @@ class TokenGrammar:
             raise UserError(f"the tokenizer lacks characters that {grammar.description} needs.")
         self.longest = max(len(tokenizer.token_bytes(id)) for id in range(tokenizer.vocab_size))
         self._needed: dict[tuple[int, bool], Tensor] = {}
+        self._short: dict[int, int] = {}  # state → `Grammar.in_short`
 
     @property
     def is_large(self) -> bool:
@@ -83,7 +84,9 @@ class TokenGrammar:
             state: of the grammar.
             at_start: whether the text begins here; some tokenizers leave out the first token's space.
         """
-        key = self.grammar.in_short(state, self.longest), at_start
+        if state not in self._short:
+            self._short[state] = self.grammar.in_short(state, self.longest)
+        key = self._short[state], at_start
         if key not in self._needed:
             needed = torch.full((self.tokenizer.vocab_size,), NEVER, dtype=torch.int32)
             ids, counts = [], []
@@ -104,9 +107,12 @@ class TokenGrammar:
         return self._needed[key]
 
     def allowed(self, sequence: "SequenceState") -> Tensor:
-        """Whether each token may come next: (V,) bool, at least one of them. The last token is kept for the end."""
-        left = sequence.options.max_new_tokens - len(sequence.ids) - 2
-        return self.needed(self.state_of(sequence), not sequence.ids and self.begins(sequence)) <= left
+        """Whether each token may come next: (V,) bool, at least one of them."""
+        return self.needed_after(sequence) <= n_left(sequence)
+
+    def needed_after(self, sequence: "SequenceState") -> Tensor:
+        """`needed` after the sequence's new text."""
+        return self.needed(self.state_of(sequence), not sequence.ids and self.begins(sequence))
 
     def begins(self, sequence: "SequenceState") -> bool:
         """Whether the new text is the beginning of a text, because what it continues is a special token."""
@@ -128,16 +134,29 @@ class TokenGrammar:
 
 def constrain_to_grammars(logits: Tensor, sequences: Sequence["SequenceState"]) -> Tensor:
     """Make tokens impossible after which a sequence could not become a text of its grammar: logits (B, V)."""
-    if all(sequence.grammar is None for sequence in sequences):
-        return logits
-    allowed = torch.ones_like(logits, dtype=torch.bool)
-    for row, sequence in zip(allowed, sequences, strict=True):
+    rows, needed, left = [], [], []
+    for row, sequence in enumerate(sequences):
         if sequence.grammar is not None:
             try:
-                row[:] = sequence.grammar.allowed(sequence)[: len(row)]
+                needed.append(sequence.grammar.needed_after(sequence))
             except UserError as error:  # too complex: this sequence fails, and not the others of its batch
                 sequence.error = error
-    return logits.masked_fill(~allowed, -torch.inf)
+                continue
+            rows.append(row)
+            left.append(n_left(sequence))
+    if not rows:
+        return logits
+    forbidden = torch.stack(needed)[:, : logits.size(1)] > torch.tensor(left)[:, None]  # (n, V)
+    if len(rows) == len(sequences):
+        return logits.masked_fill(forbidden.to(logits.device), -torch.inf)
+    logits = logits.clone()
+    logits[rows] = logits[rows].masked_fill(forbidden.to(logits.device), -torch.inf)
+    return logits
+
+
+def n_left(sequence: "SequenceState") -> int:
+    """How many tokens may follow the next one; the last token is kept for the end."""
+    return sequence.options.max_new_tokens - len(sequence.ids) - 2
 
 
 def grammar_of(options: SamplingOptions, tokenizer: Tokenizer) -> TokenGrammar | None:

@@ -3,6 +3,7 @@
 import json
 import random
 import re
+import time
 
 import pytest
 import torch
@@ -104,6 +105,51 @@ def test_a_hostile_expression_is_refused_in_bounded_time(monkeypatch):
         Grammar(Rule("x"), {"x": Choice((Sequence((Rule("x"), literal("a"))), literal("a")))}).matches(
             "a"
         )  # left-recursive
+
+
+@pytest.mark.parametrize("pattern", ["(a+)+$", "(a*)*", "(a|a)*b", "((a?){40}){40}", "(.*.*.*=.*)+", "(x+x+)+y"])
+def test_what_makes_other_engines_search_for_ages_is_read_byte_by_byte(pattern):
+    grammar = regular_expression(pattern)
+    expected = re.fullmatch(pattern.replace("((a?){40}){40}", "a{0,1600}"), "a" * 12)  # short enough for `re`, too
+    assert grammar.matches("a" * 12) == bool(expected)
+    assert not grammar.matches("a" * 200 + "!")
+
+
+def seconds_until_refused(make, words: str) -> float:
+    """The processor time until a UserError with these words."""
+    start = time.process_time()
+    with pytest.raises(UserError, match=re.escape(words)):
+        make()
+    return time.process_time() - start
+
+
+def texts(pattern: str, text: str) -> None:
+    """Read a text, and from each state every byte that could come, as for the tokens of a vocabulary."""
+    grammar = regular_expression(pattern)
+    state = grammar.first_state
+    for byte in text.encode():
+        for other in range(256):
+            grammar.read(state, bytes([other]))
+        state = grammar.read(state, bytes([byte]))
+
+
+@pytest.mark.parametrize(
+    "pattern, words",
+    [
+        ("(" * 101 + "a" + ")" * 101, "groups nested more than 100 deep"),
+        ("a{1001}", "more than 1,000 times"), ("a{2}{3}", "a repetition of a repetition"),
+        ("(((a{1000}){1000}){1000}){2,1}", "in the wrong order"), ("a" * 10**7, "10,000,000 characters; at most"),
+    ],
+)  # fmt: skip
+def test_a_hostile_expression_is_refused_when_it_is_read(pattern, words):
+    assert seconds_until_refused(lambda: regular_expression(pattern), words) < 2
+
+
+@pytest.mark.parametrize("pattern", ["(a|b)*a(a|b){1000}", "(((a?){1000}){1000}){1000}b", "((a|b)*a.{900})*"])
+def test_a_hostile_expression_is_refused_after_a_bounded_amount_of_work(pattern, monkeypatch):
+    monkeypatch.setattr(automaton, "MAX_WORK", 100_000)
+    text = "".join(random.Random(0).choices("ab", k=2_000))
+    assert seconds_until_refused(lambda: texts(pattern, text), "is too complex; use fewer or smaller") < 3
 
 
 # JSON
@@ -236,6 +282,65 @@ def test_a_schema_accepts_and_rejects(schema, yes, no):
 def test_a_schema_that_cannot_be_kept_is_refused_by_name(schema, words):
     with pytest.raises(UserError, match=re.escape(words)):
         json_schema(schema)
+
+
+def shared_schema(depth: int) -> dict:
+    """A schema of 2^depth parts in the memory of a few."""
+    schema: dict = {"type": "null"}
+    for _ in range(depth):
+        schema = {"anyOf": [schema, schema]}
+    return schema
+
+
+def schema_in_itself() -> dict:
+    schema: dict = {"type": "array"}
+    schema["items"] = schema
+    return schema
+
+
+def reversed_references(n: int) -> dict:
+    """Rules of which each needs the next one, found from the end: no path is deep, and the last depends on all."""
+    rules = {f"d{i}": {"type": "array", "minItems": 1, "items": {"$ref": f"#/$defs/d{i + 1}"}} for i in range(n)}
+    rules[f"d{n}"] = {"type": "null"}
+    names = {f"p{i}": {"$ref": f"#/$defs/d{i}"} for i in reversed(range(n))}
+    return {"$defs": rules, "type": "object", "properties": names}
+
+
+@pytest.mark.parametrize(
+    "schema, words",
+    [
+        (lambda: shared_schema(60), "more than 100,000 characters"),
+        (schema_in_itself, "more than 100,000 characters"),
+        (lambda: {"enum": ["x" * 10**7]}, "more than 100,000 characters"),
+        (lambda: {"type": "object", "properties": {f"p{i}": True for i in range(10**5)}}, "more than 100,000"),
+        (lambda: {"title": "x" * 10**7, "type": "null"}, "more than 100,000 characters"),
+        (lambda: {"type": "string", "pattern": "(" * 200}, "nested more than 100 deep"),
+        (lambda: {"$ref": "#"}, "no text that ever ends"),
+        (lambda: {"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"},
+         "no text that ever ends"),
+        (lambda: {"$defs": {f"d{i}": {"$ref": f"#/$defs/d{i + 1}"} for i in range(500)}, "$ref": "#/$defs/d0"},
+         "nested more than 100 deep"),
+        (lambda: {"const": {1, 2}}, "which JSON does not have"),
+    ],
+)  # fmt: skip
+def test_a_hostile_schema_is_refused_by_name_at_once(schema, words):
+    value = schema()
+    assert seconds_until_refused(lambda: json_schema(value), words) < 2
+
+
+def test_rules_that_depend_on_each_other_are_solved_or_refused_in_bounded_time(monkeypatch):
+    assert json_schema(reversed_references(30)).matches('{"p29": [null], "p28": [[null]]}')
+    monkeypatch.setattr(automaton, "MAX_WORK", 100_000)
+    assert seconds_until_refused(lambda: json_schema(reversed_references(300)), "the JSON schema is too complex") < 3
+
+
+def test_a_thousand_properties_and_the_deepest_schema_with_the_deepest_pattern_fit_into_the_stack():
+    properties = {f"k{i}": {"type": "boolean"} for i in range(1_000)}
+    assert json_schema({"type": "object", "properties": properties}).matches('{"k7": true, "k999": false}')
+    schema: dict = {"type": "string", "pattern": "(" * 100 + "a|b" + ")" * 100}
+    for _ in range(99):
+        schema = {"type": "object", "properties": {"a": schema}, "required": ["a"]}
+    assert json_schema(schema).matches('{"a":' * 99 + '"b"' + "}" * 99)
 
 
 def test_a_schema_that_is_nested_without_end_is_refused():

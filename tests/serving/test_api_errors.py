@@ -5,6 +5,7 @@ import math
 import random
 import re
 import threading
+import time
 import tracemalloc
 from types import SimpleNamespace
 
@@ -201,6 +202,34 @@ def test_what_is_wrong_with_a_conversation_is_said(gpt, messages, words):
 def test_what_would_change_a_chat_elsewhere_is_refused(gpt, field, words):
     answer = ask(gpt, "POST", "/v1/chat/completions", BODIES["/v1/chat/completions"] | field)
     assert answer.status == 400 and words in answer.error["message"], answer.error
+
+
+def nested(depth: int) -> str:
+    return '{"type": "array", "items": ' * depth + "true" + "}" * depth
+
+
+@pytest.mark.parametrize(
+    "schema, words",
+    [
+        (nested(200), "nested more than 100 deep"),
+        (nested(30_000), "nested too deep"),
+        ('{"type": "string", "pattern": "' + "(" * 150 + 'a"}', "groups nested more than 100 deep"),
+        ('{"type": "string", "pattern": "a{99999}"}', "a repetition of more than 1,000 times"),
+        ('{"type": "string", "pattern": "((((a{1000}){1000}){1000}){1000}){1000}"}', "may need 1,000,000,000,000,00"),
+        ('{"$ref": "#"}', "no text that ever ends"),
+        ('{"enum": ["' + "x" * 200_000 + '"]}', "more than 100,000 characters"),
+        ('{"enum": ["' + "x" * 10**7 + '"]}', "too large"),
+    ],
+    ids=lambda value: value[:40],
+)
+def test_a_hostile_schema_is_refused_by_name_in_bounded_time(gpt, schema, words):
+    chat = json.dumps({"messages": [{"role": "user", "content": "a"}], "response_format": {
+        "type": "json_schema", "json_schema": {"name": "x", "schema": "SCHEMA"}}})  # fmt: skip
+    body = chat.replace('"SCHEMA"', schema)
+    start = time.thread_time()
+    answer = ask(gpt, "POST", "/v1/chat/completions", body)
+    assert answer.status in (400, 413) and words in answer.error["message"], answer.error
+    assert time.thread_time() - start < 2
 
 
 def test_a_source_that_is_too_long_is_named_before_any_is_translated(apps, monkeypatch):

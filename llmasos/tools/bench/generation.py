@@ -1,16 +1,13 @@
-"""Generation: with and without a cache, beside a plain loop and reading the weights, with a common prefix, as JSON."""
+"""Generation: with and without a cache, beside a plain loop and reading the weights, with a common prefix."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import torch
 
-from llmasos.generation import Decoder, SamplingOptions, SequenceState, generate_naive, json_schema
+from llmasos.generation import Decoder, SamplingOptions, SequenceState, generate_naive
 from llmasos.generation.continuous_batching import ContinuousBatch
-from llmasos.generation.token_grammar import grammar_of
 from llmasos.models import GPT, ModelConfig, preset
 from llmasos.nn import eval_mode
-from llmasos.tokenizers import train_tokenizer
 from llmasos.tools.bench.measurement import Measurement, Settings, interleave, ratio, summarize, timed
 from llmasos.tools.bench.training import SIZES, TINY, BaselineGPT
 
@@ -25,7 +22,6 @@ def bench_generation(settings: Settings) -> Iterator[Measurement]:
         for batch_size in BATCHES:
             yield from compare_with_plain_loop(size, batch_size, settings)
     yield from compare_with_uncached(settings)
-    yield from compare_with_free(settings)
 
 
 def compare_with_plain_loop(size: str, batch_size: int, settings: Settings) -> Iterator[Measurement]:
@@ -112,30 +108,3 @@ def compare_with_uncached(settings: Settings) -> Iterator[Measurement]:
     yield ratio("generation.speedup", setup, "cached over uncached", rates["cached"], rates["uncached"])
     setup = f"{sizes}, prefill of {N_PROMPTS} prompts of {n_tokens} tokens"
     yield ratio("generation.shared_prefix", setup, "equal over different prompts", rates["equal"], rates["different"])
-
-
-def compare_with_free(settings: Settings) -> Iterator[Measurement]:
-    """Eight texts that must be JSON against eight that may be anything."""
-    tokenizer = train_tokenizer("byte", [])
-    config, n_tokens = replace(SIZES["small"][0], vocab_size=tokenizer.vocab_size, context_length=256), 200
-    if settings.quick:
-        config, n_tokens = replace(TINY, vocab_size=tokenizer.vocab_size, context_length=32), 20
-    model = GPT(config).to(settings.device)
-    schema = {"type": "array", "items": {"type": "string"}, "minItems": 2}
-    free = SamplingOptions(max_new_tokens=n_tokens)
-    bound = replace(free, grammar=json_schema(schema), stop_token_ids=tokenizer.stop_ids)
-
-    @torch.inference_mode()
-    def run(options: SamplingOptions) -> None:
-        grammar = grammar_of(options, tokenizer)
-        decode(model, [SequenceState((0,), options, sample, grammar=grammar) for sample in range(N_PROMPTS)])
-
-    functions = {"free": lambda: run(free), "constrained": lambda: run(bound)}
-    with eval_mode(model):
-        measures = {name: timed(function, settings.device, 0.0) for name, function in functions.items()}
-        seconds = interleave(measures, settings.repetitions(5))
-    rates = {name: [N_PROMPTS * n_tokens / x for x in values] for name, values in seconds.items()}
-    setup = f"{config.n_layers} layers, width {config.d_model}, batch {N_PROMPTS}, {n_tokens} tokens"
-    for name, values in rates.items():
-        yield summarize(f"generation.{name}_tokens_per_second", setup, name, "tokens/s", values)
-    yield ratio("generation.constrained", setup, "JSON over free text", rates["constrained"], rates["free"])
