@@ -225,7 +225,7 @@ def nested(depth: int) -> str:
 def test_a_hostile_schema_is_refused_by_name_in_bounded_time(gpt, schema, words):
     chat = json.dumps({"messages": [{"role": "user", "content": "a"}], "response_format": {
         "type": "json_schema", "json_schema": {"name": "x", "schema": "SCHEMA"}}})  # fmt: skip
-    body = chat.replace('"SCHEMA"', schema)
+    body = chat.replace('"SCHEMA"', schema).encode()
     start = time.thread_time()
     answer = ask(gpt, "POST", "/v1/chat/completions", body)
     assert answer.status in (400, 413) and words in answer.error["message"], answer.error
