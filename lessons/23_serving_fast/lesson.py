@@ -602,7 +602,7 @@ result("real models, k = 4: tokens per step over the formula", ratios[4][0] / ra
 
 # %% [markdown]
 # **What to see.** The acceptance is $\sum \min(p, q)$, within 0.003 (five seeds). With the same $\alpha$ everywhere,
-# the closed form is right. For the real models it is too *low*: with k = 4 by 13 to 30 percent, and the longer the
+# the closed form is right. For the real models it is too *low*: with k = 4 by 13 to 20 percent, and the longer the
 # draft, the more. The reason is in the deciles: some words are clear to both models (0.98), others are not (0.06), and
 # the clear ones come in runs. If all tokens of a draft have the same $\alpha_i$, the expected number is $\mathbb{E}[1 +
 # \alpha_i + … + \alpha_i^k]$, and powers are convex: $\mathbb{E}[\alpha_i^j] \geq (\mathbb{E}\,\alpha_i)^j$. Leviathan
