@@ -806,7 +806,7 @@ if your_quantize is not None:
 # **What to see.** The formula gives the error of the weights to four digits. (At 2 bits it is off: with Q = 1 most
 # weights are rounded to 0, and their error is no longer evenly spread.) At 4 bits the loss rises by 0.2 to 0.45 times
 # $\varepsilon^2$, with no trend in the group size, so the square law holds as well as 24 stories can tell. With groups
-# of 32, what is above the floor grows by 5 to 9 percent, for 39 percent less memory than int8. At 3 bits the law
+# of 32, what is above the floor grows by 5 to 10 percent, for 39 percent less memory than int8. At 3 bits the law
 # breaks: the factor is three to six times as large. A square is only the beginning of a curve; and at 2 bits there is
 # no model left.
 #
