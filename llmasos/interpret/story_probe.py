@@ -4,7 +4,7 @@
     probes[1].probe.accuracy, probes[1].control     # after block 1: on held-out stories; with random weights
 
 The stories are those of the valley in which something is lost (`datasets/storyworld/whereabouts.py`), so the truth is
-known: the thing is with its owner, lost, or with somebody else. The probe reads the residual stream at the last token
+known: the thing is with its owner, lost, or in other hands. The probe reads the residual stream at the last token
 of each sentence. Before that, a model that reads from left to right cannot know what the sentence will say.
 
 Not asked is *in which place* the thing is. In `storyworld-gpt` a probe cannot read that off, although the model names

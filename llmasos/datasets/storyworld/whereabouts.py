@@ -16,7 +16,7 @@ from llmasos.datasets.storyworld.story import Story, tell
 from llmasos.datasets.storyworld.teller import Teller
 from llmasos.datasets.storyworld.world import World
 
-WHEREABOUTS = ("with its owner", "lost", "with somebody else")
+WHEREABOUTS = ("with its owner", "lost", "in other hands")
 
 
 class WatchingTeller(Teller):
@@ -30,7 +30,7 @@ class WatchingTeller(Teller):
     def add(self, line: Line, pronoun: bool, sentence: str) -> None:
         """Add a sentence."""
         where = self.where.get("thing")  # a place, or the role of its holder
-        holder = "with its owner" if where == "hero" else "with somebody else"
+        holder = "with its owner" if where == "hero" else "in other hands"
         self.seen.append(None if where is None else "lost" if where in PLACES else holder)
         super().add(line, pronoun, sentence)
 

@@ -13,8 +13,8 @@ const probe = () => runAction("probe", async signal => {
   $("probed-tokens").querySelector(".word")?.setAttribute("tabindex", 0);
   reveal("probed");
   const list = [
-    ["This probe", layers[layer].accuracy], ["The same with random weights", layers[layer].control],
-    [`Always “${probed.labels[0]}”`, majority],
+    ["This probe", layers[layer].accuracy], ["Random weights", layers[layer].control],
+    ["Always the same", majority],
   ].map(([name, share]) => bar({name, value: percent(share), share}));
   $("probe-accuracy").replaceChildren(...list);
   $("probe-tested").textContent = `Tested after each sentence of ${n_held_out} stories that it was not trained on; 95% `
