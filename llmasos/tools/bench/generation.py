@@ -6,7 +6,7 @@ import torch
 
 from llmasos.generation import Decoder, SamplingOptions, SequenceState, generate_naive
 from llmasos.generation.continuous_batching import ContinuousBatch
-from llmasos.models import GPT, ModelConfig, preset
+from llmasos.models import GPT, Model, ModelConfig, preset
 from llmasos.nn import eval_mode
 from llmasos.tools.bench.measurement import Measurement, Settings, interleave, ratio, summarize, timed
 from llmasos.tools.bench.training import SIZES, TINY, BaselineGPT
@@ -59,7 +59,7 @@ def compare_with_plain_loop(size: str, batch_size: int, settings: Settings) -> I
     yield ratio(f"{key}.bandwidth", setup, "of the rate at which weights can be read", used, rates["read"], unit="%")
 
 
-def decode(model: GPT, sequences: list[SequenceState]) -> None:
+def decode(model: Model, sequences: list[SequenceState]) -> None:
     """Continue sequences to their full length, all of which is the same."""
     decoder = Decoder(model, sequences)
     decoder.sample()

@@ -57,7 +57,7 @@ def bench_speculative(settings: Settings) -> Iterator[Measurement]:
         measures = {name: timed(function, settings.device, 0.0) for name, function in functions.items()}
         seconds = interleave(measures, settings.repetitions(7))
     rates = {name: [n_tokens / x for x in values] for name, values in seconds.items()}
-    layers = f"{len(model.blocks)} layers, draft {len(draft.blocks)}"
+    layers = f"{model.config.n_layers} layers, draft {draft.config.n_layers}"
     setup = f"{MODEL}: {layers}, {N_DRAFTED} tokens drafted, {n_tokens} tokens"
     titles = {"plain": "the model alone", "good": "with a good draft", "bad": "with a random draft"}
     for name, title in titles.items():
