@@ -453,7 +453,7 @@ class LLMTrainer:
 
         >>> model = LLMTrainer.from_pretrained("storyworld-gpt")
         >>> model.generate("Once there was", temperature=0, stop=".")
-        ' a brave girl called Lily, who lived in a narrow street behind the market'
+        ' a shy girl called Rosa, who lived in a small house on the hill'
 
         Args:
             prompt: one or several.
@@ -493,7 +493,7 @@ class LLMTrainer:
 
         >>> model = LLMTrainer.from_pretrained("storyworld-gpt")
         >>> list(model.stream("Once there was", temperature=0, max_new_tokens=6))
-        [' a', ' brave', ' girl', ' called', ' Lily', ',']
+        [' a', ' shy', ' girl', ' called', ' Rosa', ',']
         """
         self.check("completion")
         events = stream(self.model, self.tokenizer, [prompt], options_for(self.model, SamplingOptions, **options))
@@ -691,7 +691,7 @@ class LLMTrainer:
 
         >>> LLMTrainer.from_pretrained("storyworld-gpt").save_pretrained("my_llm")
         >>> LLMTrainer.from_pretrained("my_llm").generate("Once there was", temperature=0, stop=".")
-        ' a brave girl called Lily, who lived in a narrow street behind the market'
+        ' a shy girl called Rosa, who lived in a small house on the hill'
 
         Args:
             folder: created if needed. A folder with other files in it is rejected.

@@ -47,7 +47,7 @@ torch.set_printoptions(precision=2, sci_mode=False)
 # %% [markdown]
 # ## 15.1 New children in the valley
 #
-# `storyworld-gpt` ships with this library: 870,000 weights, trained for half an hour on the stories of a valley with
+# `storyworld-gpt` ships with this library: 870,000 weights, trained for an hour on the stories of a valley with
 # twenty-four children. Now twenty-four other children move in: Frieda, Theo, Judith, … The model has never read these
 # names. Everything else about their stories is as before.
 #
