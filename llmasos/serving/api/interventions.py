@@ -6,6 +6,7 @@ Both follow one prediction, as the forward trace does: of a GPT the token after 
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -79,8 +80,7 @@ def ablation_view(model: Model, tokenizer: Tokenizer, ids: Sequence[int], mean: 
         cells: list[dict[str, Any]] = []
         for start in range(0, len(sites), PASSES_PER_JOB):
             chunk = sites[start : start + PASSES_PER_JOB]
-            cells += run(lambda chunk=chunk: [ablated_cell(model, tokenizer, text, position, before, site, mean)
-                                              for site in chunk])  # fmt: skip
+            cells += run(partial(ablated_cells, model, tokenizer, text, position, before, chunk, mean))
         rows.append({"block": layer, "cells": cells})
     return {
         "position": position,
@@ -92,16 +92,18 @@ def ablation_view(model: Model, tokenizer: Tokenizer, ids: Sequence[int], mean: 
     }
 
 
-def ablated_cell(
-    model: Model, tokenizer: Tokenizer, ids: Tensor, position: int, before: Tensor, site: Site, mean: bool
-) -> dict[str, Any]:
-    """What the model says without one part, and how much the log probability of its prediction has changed."""
-    token = int(before.argmax())
-    readout = Readout(position, tokenizer.vocab_size, token)
-    [logprob] = ablation(model, ids, readout, [site], mean).tolist()
-    effect = round(logprob - float(before[token]), DIGITS)
-    return {"kind": site.kind, "head": site.head, "effect": effect,
-            "predictions": best_tokens(tokenizer, readout.logprobs, before)}  # fmt: skip
+def ablated_cells(
+    model: Model, tokenizer: Tokenizer, ids: Tensor, position: int, before: Tensor, sites: Sequence[Site], mean: bool
+) -> list[dict[str, Any]]:
+    """What the model says without each part, and how much the log probability of its prediction has changed."""
+    token, cells = int(before.argmax()), []
+    for site in sites:
+        readout = Readout(position, tokenizer.vocab_size, token)
+        [logprob] = ablation(model, ids, readout, [site], mean).tolist()
+        effect = round(logprob - float(before[token]), DIGITS)
+        predictions = best_tokens(tokenizer, readout.logprobs, before)
+        cells.append({"kind": site.kind, "head": site.head, "effect": effect, "predictions": predictions})
+    return cells
 
 
 def patching_view(
@@ -132,8 +134,9 @@ def patching_view(
         raise UserError("the two texts are the same, so there is nothing to patch; change a word in one of them.")
     clean_text, corrupted_text = torch.tensor(ids), torch.tensor(corrupted)
     position = predicted_position(model, tokenizer, ids)
-    clean, before = (run(lambda text=text: read_logprobs(model, tokenizer, text, position))
-                     for text in (clean_text, corrupted_text))  # fmt: skip
+    clean, before = (
+        run(partial(read_logprobs, model, tokenizer, text, position)) for text in (clean_text, corrupted_text)
+    )
     change = clean.exp() - before.exp()
     right, wrong = int(change.argmax()), int(change.argmin())
     readout = Readout(position, tokenizer.vocab_size, right, wrong)
