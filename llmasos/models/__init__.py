@@ -12,6 +12,7 @@ if TYPE_CHECKING:  # each on first use
     from llmasos.models.generation_config import GenerationConfig
     from llmasos.models.gpt import GPT
     from llmasos.models.heads import FeatureExtractor, SequenceClassifier, SpanExtractor
+    from llmasos.models.image_captioning import VisionEncoderDecoder, VisionLanguageModel, load_vision, save_vision
     from llmasos.models.longer_context import extend_context
     from llmasos.models.presets import PRESETS, preset
     from llmasos.models.serialization import (
@@ -22,13 +23,7 @@ if TYPE_CHECKING:  # each on first use
         weights_of,
     )
     from llmasos.models.transformer import Transformer
-    from llmasos.models.vision import (
-        VisionConfig,
-        VisionLanguageModel,
-        VisionTransformer,
-        load_vision,
-        save_vision,
-    )
+    from llmasos.models.vision import VisionConfig, VisionTransformer
 
 __all__ = [
     "BERT",
@@ -43,6 +38,7 @@ __all__ = [
     "SpanExtractor",
     "Transformer",
     "VisionConfig",
+    "VisionEncoderDecoder",
     "VisionLanguageModel",
     "VisionTransformer",
     "build_model",

@@ -96,7 +96,7 @@ class GPT(Backbone):
 
         `masks` say what each token sees (None = all there is to see). `history` (B, P) are the cached tokens, these
         among them; None = these are all there are. `prefix` (B, N, C) are vectors before the token embeddings, such as
-        those of an image (`models/vision.py`); then T in positions, masks and the result is N + T.
+        those of an image (`models/image_captioning.py`); then T in positions, masks and the result is N + T.
         """
         masks = masks or Masks(None, None)
         x = self.token_embedding(ids)  # (B, T, C)

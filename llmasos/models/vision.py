@@ -1,44 +1,25 @@
-"""Pictures as sequences: an image tower of our encoder blocks, and a GPT that says what it sees.
+"""Pictures as sequences: an image tower of our encoder blocks.
 
-    image (B, 3, H, W) → N patches (B, N, 3·P·P) → one matrix → (B, N, D) → encoder blocks (B, N, D) → class    (B, K)
-                                                                                ↓ one matrix
-                              GPT:   image prefix (B, N, C), token embeddings (B, T, C) → blocks → next token (B, T, V)
+    image (B, 3, H, W) → N patches (B, N, 3·P·P) → one matrix → (B, N, D) → encoder blocks (B, N, D) → class (B, K)
 
 A Transformer does not care what its vectors stand for: cut a picture into squares, and they are its tokens
-(Dosovitskiy et al. 2021, "An image is worth 16x16 words"). And a GPT reads the vectors of an image before those of a
-text like any other context (Tsimpoukelli et al. 2021, "Frozen"; Liu et al. 2023, LLaVA).
+(Dosovitskiy et al. 2021, "An image is worth 16x16 words"). Models that say what they see are in image_captioning.py.
 
-These models are outside the hub, the tasks and the table of families: they are plain modules with a small config of
-their own, `save_vision` and `load_vision` write and read them, and a loop of a few lines trains them.
+Image towers are outside the hub, the tasks and the table of families: they are plain modules with a small config of
+their own, and a loop of a few lines trains them.
 
-Dimensions: B batch, H and W height and width, P patch size, N patches, D width of the tower, K classes; T, V and C of a
-GPT as always.
+Dimensions: B batch, H and W height and width, P patch size, N patches, D width of the tower, K classes.
 """
 
-import dataclasses
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from llmasos.errors import UserError, check_number, shown
-from llmasos.models.base import check_length, with_window
 from llmasos.models.config import DERIVED, ModelConfig
-from llmasos.models.gpt import GPT
 from llmasos.models.init import initialize
-from llmasos.models.serialization import check_weights, weights_of
-from llmasos.nn import (
-    Embedding,
-    EncoderBlock,
-    LearnedPositions,
-    eval_mode,
-    make_final_norm,
-    padding_mask,
-    position_ids,
-)
-from llmasos.storage import load_tensors, read_json, save_tensors, write_json
+from llmasos.nn import Embedding, EncoderBlock, LearnedPositions, make_final_norm
 
 CHOICES = {"positions": ("learned", "none"), "pooling": ("cls", "mean")}
 SIZES = ("image_size", "patch_size", "n_channels", "n_layers", "n_heads", "d_model", "d_ff")
@@ -202,127 +183,3 @@ class VisionTransformer(nn.Module):
     def pooled(self, hidden_states: Tensor) -> Tensor:
         """One vector for the picture, as the config says: (B, N, D) → (B, D)."""
         return hidden_states[:, 0] if self.config.pooling == "cls" else hidden_states.mean(dim=1)
-
-
-class VisionLanguageModel(nn.Module):
-    """A GPT whose context begins with an image: what the tower makes of it, in the GPT's width.
-
-    To train only the tower and the projection on a GPT that already speaks ("Frozen"), call
-    `model.gpt.requires_grad_(False)` first. The loss, on caption tokens only, is `objectives.Captioning`.
-
-    Args:
-        tower: an image tower; a classifier of its own is not used.
-        gpt: a language model whose context has room for all vectors of the tower and the text.
-
-    Raises:
-        UserError: this GPT cannot read a prefix.
-    """
-
-    def __init__(self, tower: VisionTransformer, gpt: GPT):
-        super().__init__()
-        c = gpt.config
-        if not c.generates or c.value_embeddings or c.max_ngram > 1:
-            raise UserError(
-                "an image prefix needs a gpt with its language-model head and without value_embeddings and n-grams, "
-                f"because a patch is no token; this one has head {c.head!r}, value_embeddings "
-                f"{str(c.value_embeddings).lower()} and max_ngram {c.max_ngram}."
-            )
-        check_length(tower.config.block_config.context_length + 1, c)
-        self.tower, self.gpt = tower, gpt
-        self.projection = nn.Linear(tower.config.d_model, c.d_model)
-        initialize(self.projection)
-
-    def forward(self, images: Tensor, ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        """Logits (B, T, V) for the token that follows each token of the text.
-
-        Args:
-            images: (B, n_channels, H, W) floats.
-            ids: token ids (B, T); the first is one that begins every caption.
-            attention_mask: (B, T) booleans, False = padding, on either side; None = no padding.
-
-        Raises:
-            UserError: the images have another shape than the config says, or image and text do not fit the context.
-        """
-        return self.read(self.image_prefix(images), ids, attention_mask)
-
-    def image_prefix(self, images: Tensor) -> Tensor:
-        """The vectors that stand before the token embeddings: (B, n_channels, H, W) → (B, N, C)."""
-        return self.projection(self.tower.hidden_states(images))
-
-    def read(self, prefix: Tensor, ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        """The logits (B, T, V) of `forward`, from an image prefix (B, N, C)."""
-        n, config = prefix.size(1), self.gpt.config
-        check_length(n + ids.size(1), config)
-        slots = functional.pad(ids, (n, 0))  # (B, N + T)
-        if attention_mask is not None:
-            attention_mask = functional.pad(attention_mask.bool(), (n, 0), value=True)  # a patch is never padding
-        masks = with_window(padding_mask(attention_mask), position_ids(slots), slots.size(1), config)
-        hidden_states = self.gpt.run_blocks(ids, position_ids(slots, attention_mask), masks, prefix=prefix)
-        return self.gpt.lm_head(hidden_states[:, n:])
-
-    @torch.inference_mode()
-    def caption(self, images: Tensor, begin_id: int, end_id: int, max_new_tokens: int = 32) -> list[list[int]]:
-        """Say what is in each picture: the most probable token at every step.
-
-        Args:
-            images: (B, n_channels, H, W) floats.
-            begin_id: the token that begins every caption.
-            end_id: the token that ends it.
-            max_new_tokens: the longest caption, in tokens.
-
-        Returns:
-            The token ids of each caption, without `begin_id` and `end_id`.
-
-        Raises:
-            UserError: a caption does not end, and image and text do not fit the context.
-        """
-        ids = torch.full((len(images), 1), begin_id, device=images.device)  # (B, 1)
-        with eval_mode(self):
-            prefix = self.image_prefix(images)  # (B, N, C)
-            n = prefix.size(1)
-            cache = self.gpt.make_cache(len(images), min(n + max_new_tokens, self.gpt.config.context_length))
-            positions = torch.arange(n + max_new_tokens, device=images.device)[None]
-            for end in range(n + 1, n + max_new_tokens + 1):
-                if end == n + 1:  # the image and the first token, then one token at a time
-                    x = self.gpt.decode(ids, positions[:, :end], cache, (0, end), prefix)  # (B, N + 1, C)
-                else:
-                    x = self.gpt.decode(ids[:, -1:], positions[:, end - 1 : end], cache, (end - 1, end))  # (B, 1, C)
-                ids = torch.cat((ids, self.gpt.lm_head(x[:, -1:]).argmax(dim=-1)), dim=1)
-                if (ids == end_id).any(dim=1).all():
-                    break
-        captions = ids[:, 1:].tolist()
-        return [caption[: caption.index(end_id)] if end_id in caption else caption for caption in captions]
-
-
-def save_vision(folder: Path | str, model: VisionTransformer | VisionLanguageModel) -> None:
-    """Write config and weights into an existing folder, as `config.json` and `model.safetensors`."""
-    tower, gpt = (model, None) if isinstance(model, VisionTransformer) else (model.tower, model.gpt.config.to_dict())
-    fields = {"vision": dataclasses.asdict(tower.config), "gpt": gpt}
-    write_json(Path(folder) / "config.json", fields)
-    save_tensors(Path(folder) / "model.safetensors", weights_of(model), metadata={"format": "pt"})
-
-
-def load_vision(folder: Path | str) -> VisionTransformer | VisionLanguageModel:
-    """Read what `save_vision` wrote, in evaluation mode.
-
-    Raises:
-        UserError: the folder holds no such model or a damaged one, or the weights do not match the config.
-    """
-    file = Path(folder) / "config.json"
-    fields = read_json(file) if file.is_file() else None
-    if not isinstance(fields, dict) or not isinstance(fields.get("vision"), dict):
-        raise UserError(f"{folder} holds no image tower: expected a config.json with an object vision, as save_vision "
-                        "writes it.")  # fmt: skip
-    unknown = set(fields["vision"]) - {field.name for field in dataclasses.fields(VisionConfig)}
-    if unknown:
-        raise UserError(f"unknown field {', '.join(sorted(unknown))[:200]} in {file}; copy it again.")
-    tower = VisionTransformer(VisionConfig(**fields["vision"]))
-    model: VisionTransformer | VisionLanguageModel = tower
-    if isinstance(fields.get("gpt"), dict):
-        model = VisionLanguageModel(tower, GPT(ModelConfig.from_dict(fields["gpt"])))
-    weights = Path(folder) / "model.safetensors"
-    tensors = load_tensors(weights)
-    check_weights(model, tensors, weights)
-    for name, weight in weights_of(model).items():
-        weight.copy_(tensors[name])
-    return model.eval()

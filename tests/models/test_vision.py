@@ -7,8 +7,16 @@ from torch import nn
 from torch.nn import functional
 
 from llmasos.errors import UserError
-from llmasos.models import VisionConfig, VisionLanguageModel, VisionTransformer
-from llmasos.models.vision import PatchEmbedding, load_vision, save_vision
+from llmasos.models import (
+    ModelConfig,
+    Transformer,
+    VisionConfig,
+    VisionEncoderDecoder,
+    VisionLanguageModel,
+    VisionTransformer,
+)
+from llmasos.models.image_captioning import load_vision, save_vision
+from llmasos.models.vision import PatchEmbedding
 from llmasos.objectives import CaptionedImage, Captioning
 
 SMALL = {"image_size": 8, "patch_size": 4, "n_channels": 3, "n_layers": 2, "n_heads": 2, "d_model": 8,
@@ -138,10 +146,63 @@ def test_a_caption_is_the_most_probable_tokens_up_to_the_end(fields):
     assert model.caption(images, begin_id=1, end_id=2, max_new_tokens=0) == [[], [], []]
 
 
-@pytest.mark.parametrize("kind", ["tower", "captioner"])
+def random_encoder_decoder(**fields) -> VisionEncoderDecoder:
+    sizes = {"vocab_size": 29, "context_length": 12, "n_layers": 1, "n_decoder_layers": 2, "n_heads": 2, "d_model": 8}
+    config = ModelConfig(family="transformer", **{**sizes, "positions": "sinusoidal", **fields})
+    return randomize(VisionEncoderDecoder(random_tower(), config).double()).eval()
+
+
+@pytest.mark.parametrize("fields", [{}, {"positions": "learned"},
+                                    {"positions": "none", "relative_attention_num_buckets": 4}], ids=str)  # fmt: skip
+def test_a_decoder_looks_at_the_image_and_at_no_token_to_come(fields):
+    model, images, ids = random_encoder_decoder(**fields), random_images(), random_ids(2, 6)
+    logits = model(images, ids)
+    assert ((logits - model(random_images(seed=1), ids)).abs().amax(dim=-1) > 1e-6).all()
+    changed = ids.clone()
+    changed[:, 3] = (changed[:, 3] + 1) % 29
+    torch.testing.assert_close(model(images, changed)[:, :3], logits[:, :3], rtol=0, atol=1e-12)
+    captions = model.caption(images, begin_id=1, end_id=2, max_new_tokens=6)
+    for image, caption in zip(images[:, None], captions, strict=True):  # the definition: the whole text each time
+        text = [1]
+        for _ in range(6):
+            text.append(int(model(image, torch.tensor([text]))[0, -1].argmax()))
+        assert caption == (text[1:] + [2])[: (text[1:] + [2]).index(2)]
+    assert model.caption(images, begin_id=1, end_id=2, max_new_tokens=0) == [[], []]
+
+
+def test_the_memory_is_a_set_of_patches_as_in_translation():
+    """The Transformer computes the same from a source whose encoding is the image's."""
+    model, images, ids = random_encoder_decoder(), random_images(), random_ids(2, 6)
+    plain = randomize(Transformer(model.config).double()).eval()
+    plain.load_state_dict({**plain.state_dict(), **{name: value for name, value in model.state_dict().items()
+                                                   if name in plain.state_dict()}})  # fmt: skip
+    memory = model.encode(images)
+    plain.encode = lambda source, mask: memory
+    torch.testing.assert_close(plain(ids, ids), model(images, ids), rtol=0, atol=1e-12)
+    every = gradients(model(images, ids), list(model.parameters()))
+    assert all(gradient.any() for gradient in every)
+
+
+def test_an_encoder_decoder_learns_to_say_which_image_it_is():
+    torch.manual_seed(0)
+    model = random_encoder_decoder().float().train()
+    images, objective = random_images(4).float().numpy(), Captioning()
+    examples = [CaptionedImage(image, [1, 5 + i, 15 - i, 2]) for i, image in enumerate(images)]
+    batch, optimizer = objective.collate(examples), torch.optim.AdamW(model.parameters(), lr=0.02)
+    for _ in range(120):
+        loss = objective.loss_sums(model, batch)["causal"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert model.caption(batch["images"], begin_id=1, end_id=2) == [[5 + i, 15 - i] for i in range(4)]
+
+
+@pytest.mark.parametrize("kind", ["tower", "captioner", "encoder-decoder"])
 def test_a_saved_model_computes_the_same(kind, tmp_path):
-    model = (random_tower(n_classes=5) if kind == "tower" else random_captioner()).float()
-    inputs = [random_images().float(), *([random_ids(2, 4)] if kind == "captioner" else [])]
+    make = {"tower": lambda: random_tower(n_classes=5), "captioner": random_captioner,
+            "encoder-decoder": random_encoder_decoder}[kind]  # fmt: skip
+    model = make().float()
+    inputs = [random_images().float(), *([] if kind == "tower" else [random_ids(2, 4)])]
     save_vision(tmp_path, model)
     assert torch.equal(load_vision(tmp_path)(*inputs), model(*inputs))
 
@@ -183,5 +244,9 @@ def test_what_does_not_belong_together_is_refused(tmp_path):
         random_captioner()(random_images(), random_ids(2, 12))
     with pytest.raises(UserError, match="a sequence of 17 tokens does not fit"):
         random_captioner().caption(random_images(), begin_id=1, end_id=-1)
+    with pytest.raises(UserError, match="cross-attention need the config of a transformer"):
+        VisionEncoderDecoder(tower, random_gpt().config)
+    with pytest.raises(UserError, match="a sequence of 13 tokens does not fit"):
+        random_encoder_decoder().caption(random_images(), begin_id=1, end_id=-1, max_new_tokens=13)
     with pytest.raises(UserError, match="holds no image tower"):
         load_vision(tmp_path)
