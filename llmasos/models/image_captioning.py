@@ -158,7 +158,6 @@ class VisionEncoderDecoder(Transformer):
 
             def next_logits(ids: Tensor) -> Tensor:
                 end = ids.size(1)
-                check_length(end, self.config)
                 x = self.decode(ids[:, -1:], positions[:, end - 1 : end], cache, (end - 1, end))  # (B, 1, C)
                 return self.lm_head(x[:, -1])
 
