@@ -28,6 +28,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from lessons.machinery import training_loop
 from lessons.machinery.lesson_api import part, predict, result, seed
 from lessons.machinery.pictures import curves
 from llmasos import datasets, prompting
@@ -44,8 +45,6 @@ from llmasos.prompting.chat_template import ChatTemplate, special_tokens_for
 from llmasos.retrieval import BM25
 from llmasos.tasks import reply_with_tools
 from llmasos.tokenizers import BPETokenizer
-from llmasos.training.optimizers import learning_rate_factor, make_optimizers, set_learning_rate
-from llmasos.training.recipe import TrainingSettings
 
 SEED = seed()
 torch.manual_seed(SEED)
@@ -151,21 +150,6 @@ print(f"{sum(loss_mask)} of {len(ids)} tokens are targets")
 CONFIG = preset("modern-laptop", vocab_size=V, context_length=128, n_heads=2, d_model=64, max_ngram=1)
 
 
-def fit(model, loss_of_step, steps, rate):
-    """Train a model with Muon. loss_of_step(step) → the loss; the rate rises for 20 steps and falls to 0."""
-    settings = TrainingSettings(optimizer="muon", learning_rate=rate, weight_decay=0.0, precision="fp32", seed=SEED)
-    optimizers = make_optimizers(model.train(), settings)
-    for step in range(steps):
-        set_learning_rate(optimizers, rate * learning_rate_factor(step, steps, 20, "linear", 0.0))
-        loss = loss_of_step(step)
-        for each in optimizers:
-            each.zero_grad()
-        loss.backward()
-        for each in optimizers:
-            each.step()
-    return model.eval()
-
-
 objective = SupervisedFineTuning()
 
 
@@ -193,7 +177,7 @@ def train_chat(chats, targets=lambda ids, mask: mask, steps=300, history=None):
         batch = objective.collate([rows[i] for i in draw.integers(len(rows), size=16)])
         return objective.loss_sums(model, batch)["causal"] / objective.n_targets(batch)["causal"]
 
-    return fit(model, loss, steps, 0.015)
+    return training_loop.train(model, loss, steps, 0.015, seed=SEED)
 
 
 # %% [markdown]
@@ -648,7 +632,7 @@ def right_symbols(model, texts):
 
 
 decoder = GPT(preset("modern-laptop", vocab_size=2 * K, context_length=2 * PAIRS, d_model=64, max_ngram=2))
-fit(decoder, lambda step: -right_symbols(decoder, secret_texts(32)).mean(), 200, 0.015)
+training_loop.train(decoder, lambda step: -right_symbols(decoder, secret_texts(32)).mean(), 200, 0.015, seed=SEED)
 with torch.no_grad():
     measured = right_symbols(decoder, secret_texts(2000)).exp().mean(dim=0).tolist()  # (PAIRS,)
 

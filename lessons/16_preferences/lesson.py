@@ -31,6 +31,7 @@ from torch.nn import functional as F
 
 from lessons.machinery.lesson_api import part, predict, result, seed
 from lessons.machinery.pictures import curves
+from lessons.machinery.training_loop import train
 from llmasos import objectives, rewards
 from llmasos.datasets.storyworld import World, summary_facts
 from llmasos.datasets.storyworld import generate as tell
@@ -40,8 +41,6 @@ from llmasos.objectives import EncodedComparison, EncodedPreference, collate_ans
 from llmasos.tasks import score
 from llmasos.tasks.reward_modeling import encode_answers
 from llmasos.tokenizers import BPETokenizer
-from llmasos.training.optimizers import learning_rate_factor, make_optimizers, set_learning_rate
-from llmasos.training.recipe import TrainingSettings
 
 SEED = seed()
 torch.manual_seed(SEED)
@@ -105,23 +104,6 @@ LONGEST = max(map(len, answers))
 config = ModelConfig(vocab_size=V, context_length=LONGEST + 8, n_layers=2, n_heads=4, d_model=64, activation="gelu")
 
 
-def train(model, loss_of_step, steps, rate, optimizer="adamw", schedule="linear", after=None):
-    """Train a model. loss_of_step(step) → the loss; the learning rate rises for 20 steps, then falls (or not)."""
-    settings = TrainingSettings(optimizer=optimizer, learning_rate=rate, weight_decay=0.0, precision="fp32", seed=SEED)
-    optimizers = make_optimizers(model.train(), settings)
-    for step in range(steps):
-        set_learning_rate(optimizers, rate * learning_rate_factor(step, steps, 20, schedule, 0.0))
-        loss = loss_of_step(step)
-        for each in optimizers:
-            each.zero_grad()
-        loss.backward()
-        for each in optimizers:
-            each.step()
-        if after is not None:
-            after(step + 1)
-    return model.eval()
-
-
 model, imitation, draw = GPT(config), objectives.CausalLM(), np.random.default_rng(SEED)
 texts = [np.array([END, *encode(sentence)]) for sentence in sentences]
 
@@ -131,7 +113,7 @@ def loss_of_imitation(step):
     return imitation.loss_sums(model, batch)["causal"] / imitation.n_targets(batch)["causal"]
 
 
-frozen(train(model, loss_of_imitation, 250, 0.015, "muon"))  # the reference π₀: from here on it does not change
+frozen(train(model, loss_of_imitation, 250, 0.015, seed=SEED))  # the reference π₀: from here on it does not change
 
 
 @torch.no_grad()
@@ -222,7 +204,7 @@ def loss_of_comparisons(step):
     return bradley_terry_loss(*scores.chunk(2)).mean()
 
 
-train(reward_model, loss_of_comparisons, 200, 0.002)
+train(reward_model, loss_of_comparisons, 200, 0.002, seed=SEED, optimizer="adamw")
 scores = torch.tensor(score(reward_model, tokenizer, [""] * len(known), known)).double()  # (N,)
 
 # %% [markdown]
@@ -419,7 +401,7 @@ predict("after DPO with β = 1 and with β = 0.5: the probability of a happy end
 
 
 # %%
-def train_dpo(beta, steps, rate, pairs_of_step, schedule="linear", after=None):
+def train_dpo(beta, steps, rate, pairs_of_step, after=None):
     """Train a copy of the reference. pairs_of_step(step) → chosen, rejected (B,): rows of the table."""
     policy, objective = copy.deepcopy(model).requires_grad_(True), objectives.DPO(beta)
     objective.reference = model
@@ -431,7 +413,8 @@ def train_dpo(beta, steps, rate, pairs_of_step, schedule="linear", after=None):
             return dpo_loss(policy(batch["ids"]), model(batch["ids"]), batch["targets"], beta).mean()
         return objective.loss_sums(policy, batch)["dpo"] / objective.n_targets(batch)["dpo"]
 
-    return train(policy, loss_of_pairs, steps, rate, "adamw", schedule, after and (lambda step: after(step, policy)))
+    report = after and (lambda step: after(step, policy))
+    return train(policy, loss_of_pairs, steps, rate, seed=SEED, optimizer="adamw", after=report)
 
 
 # %%
@@ -526,7 +509,7 @@ result("β = 0.5: log π/π₀ of the rejected texts, nats", measured[1], -0.47,
 # ### A hundred pairs instead of infinitely many
 #
 # So far every step saw new pairs. Real comparisons are made by people, and few. Take 128 pairs and go through them
-# again and again, with a constant learning rate.
+# again and again.
 
 # %%
 few = compare(128, torch.Generator().manual_seed(SEED))
@@ -546,7 +529,7 @@ def some_of_the_few(step):
     return few[0][rows], few[1][rows]
 
 
-policy = train_dpo(0.5, 200, 1e-3, some_of_the_few, "constant", look)
+policy = train_dpo(0.5, 200, 1e-3, some_of_the_few, look)
 after_few = log_probs(policy, answers)
 change = after_few - before
 n_seen = len(set(few[0].tolist() + few[1].tolist()))
@@ -660,7 +643,7 @@ def please_the_proxy(beta, steps):
         batch = objective.collate([EncodedPreference([END], ids[c], ids[r]) for c, r in pairs])
         return objective.loss_sums(policy, batch)["dpo"] / 32
 
-    train(policy, loss_of_own_stories, steps, 1e-3, "adamw", "constant")
+    train(policy, loss_of_own_stories, steps, 1e-3, seed=SEED, optimizer="adamw")
     return last, proxies, golds, kls
 
 

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from lessons.machinery import training_loop
 from lessons.machinery.lesson_api import part, predict, result, seed
 from lessons.machinery.pictures import curves
 from llmasos.datasets.cleaning.boilerplate import LineCounter, line_keys, without_boilerplate
@@ -38,8 +39,6 @@ from llmasos.datasets.windows import Windows
 from llmasos.evaluation import expected_exposure, membership_inference, text_losses
 from llmasos.models import GPT, ModelConfig
 from llmasos.tokenizers import train_tokenizer
-from llmasos.training.optimizers import learning_rate_factor, make_optimizers, set_learning_rate
-from llmasos.training.recipe import TrainingSettings
 
 SEED = seed()
 torch.manual_seed(SEED)
@@ -320,18 +319,13 @@ def train(parts, steps=STEPS):
     gpt = GPT(
         ModelConfig(vocab_size=tokenizer.vocab_size, context_length=T, n_layers=2, n_heads=2, d_model=64, bias=False)
     )
-    settings = TrainingSettings(optimizer="muon", learning_rate=0.01, weight_decay=0.0, precision="fp32", seed=SEED)
-    optimizers, windows = make_optimizers(gpt, settings), Windows(ids_of(parts), T)
-    for step in range(steps):
-        set_learning_rate(optimizers, 0.01 * learning_rate_factor(step, steps, 10, "linear", 0.0))
+    windows = Windows(ids_of(parts), T)
+
+    def loss(step):
         ids = torch.from_numpy(windows.batch(SEED, step * B, B))  # (B, T + 1)
-        loss = F.cross_entropy(gpt(ids[:, :-1]).flatten(0, 1), ids[:, 1:].flatten())
-        for optimizer in optimizers:
-            optimizer.zero_grad()
-        loss.backward()
-        for optimizer in optimizers:
-            optimizer.step()
-    return gpt.eval()
+        return F.cross_entropy(gpt(ids[:, :-1]).flatten(0, 1), ids[:, 1:].flatten())
+
+    return training_loop.train(gpt, loss, steps, 0.01, seed=SEED, warmup=10)
 
 
 predict("which fraction of the loss will cleaning win back? And can it be more than 1?")

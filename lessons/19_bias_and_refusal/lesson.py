@@ -26,6 +26,7 @@ from functools import partial
 import numpy as np
 import torch
 
+from lessons.machinery import training_loop
 from lessons.machinery.lesson_api import part, predict, result, seed
 from lessons.machinery.pictures import curves
 from llmasos import tasks
@@ -40,8 +41,6 @@ from llmasos.objectives import Dialogue, SupervisedFineTuning
 from llmasos.prompting import TEMPLATES, Message
 from llmasos.prompting.chat_template import special_tokens_for
 from llmasos.tokenizers import BPETokenizer
-from llmasos.training.optimizers import learning_rate_factor, make_optimizers, set_learning_rate
-from llmasos.training.recipe import TrainingSettings
 
 SEED = seed()
 torch.manual_seed(SEED)
@@ -144,21 +143,6 @@ def nats(model, rows):
     return -(log_probs * counts).sum(dim=1)
 
 
-def fit(model, loss_of_step, steps, rate):
-    """Train a model with Muon. loss_of_step(step) → the loss; the rate rises for 10 steps and falls to 0."""
-    settings = TrainingSettings(optimizer="muon", learning_rate=rate, weight_decay=0.0, precision="fp32", seed=SEED)
-    optimizers = make_optimizers(model.train(), settings)
-    for step in range(steps):
-        set_learning_rate(optimizers, rate * learning_rate_factor(step, steps, 10, "linear", 0.0))
-        loss = loss_of_step(step)
-        for each in optimizers:
-            each.zero_grad()
-        loss.backward()
-        for each in optimizers:
-            each.step()
-    return model.eval()
-
-
 SIZE = {"n_layers": 2, "max_ngram": 1, "value_embeddings": False}
 
 
@@ -171,7 +155,7 @@ def train(p, steps, start=None):
     def loss(step):
         return nats(model, rows[torch.multinomial(p, 48, True, generator=draw)]).mean() / 10
 
-    return fit(model, loss, steps, 0.015)
+    return training_loop.train(model, loss, steps, 0.015, seed=SEED, warmup=10)
 
 
 @torch.no_grad()
@@ -463,7 +447,7 @@ def tune(model, dialogues, steps, rate):
         batch = objective.collate([dialogues[i] for i in draw.integers(len(dialogues), size=16)])
         return objective.loss_sums(model, batch)["causal"] / objective.n_targets(batch)["causal"]
 
-    return fit(model, loss, steps, rate)
+    return training_loop.train(model, loss, steps, rate, seed=SEED, warmup=10)
 
 
 def measure(model, prefix="Sure,"):

@@ -30,7 +30,7 @@ from llmasos.models import Model, ModelConfig
 from llmasos.models.mup import rate_factor, width_ratio
 from llmasos.training.device import pick_precision
 from llmasos.training.muon import Muon
-from llmasos.training.recipe import TrainingSettings
+from llmasos.training.recipe import SCHEDULES, TrainingSettings
 
 DECAY_FRACTION = 0.2  # of the steps: the last part of a run, in which the "wsd" schedule decays
 # Matrices from features to features: those inside the blocks, BERT's pooler, and the first layer of its masked-LM head.
@@ -163,7 +163,12 @@ def learning_rate_factor(step: int, max_steps: int, warmup_steps: int, schedule:
 
     >>> [round(learning_rate_factor(s, 10, 2, "linear", 0.0), 2) for s in range(10)]
     [0.5, 1.0, 1.0, 0.86, 0.71, 0.57, 0.43, 0.29, 0.14, 0.0]
+
+    Raises:
+        UserError: there is no such schedule.
     """
+    if schedule not in SCHEDULES:
+        raise UserError(f"there is no schedule {schedule!r}; choose one of: {', '.join(SCHEDULES)}.")
     if step < warmup_steps:
         return (step + 1) / warmup_steps
     start = warmup_steps if schedule != "wsd" else max(warmup_steps, round((1.0 - DECAY_FRACTION) * max_steps))

@@ -2,6 +2,7 @@
 
 import pytest
 
+from llmasos.errors import UserError
 from llmasos.training.optimizers import learning_rate_factor
 from llmasos.training.recipe import SCHEDULES
 
@@ -34,3 +35,8 @@ def test_wsd_stays_at_the_peak_for_four_fifths():
 def test_odd_lengths_stay_in_range(schedule):
     for steps, warmup in [(1, 0), (1, 5), (2, 1), (3, 3), (5, 100)]:
         assert all(0.0 < value <= 1.0 for value in factors(schedule, steps, warmup))
+
+
+def test_a_schedule_that_does_not_exist_is_refused_from_the_first_step():
+    with pytest.raises(UserError, match="there is no schedule 'constant'; choose one of: cosine, linear, wsd."):
+        learning_rate_factor(0, 100, 10, "constant", 0.0)
