@@ -170,14 +170,14 @@ def attention_only(n_layers, previous=False):
     return model
 
 
-def train(model, draw, steps, schedule, look=None):
+def train(model, draw, steps, look=None):
     """Train on new texts at every step. look(step) is called every ten steps."""
     settings = TrainingSettings(optimizer="muon", learning_rate=0.01, weight_decay=0.0, precision="fp32", seed=SEED)
     optimizers, generator = make_optimizers(model, settings), torch.Generator().manual_seed(SEED)
     for step in range(steps + 1):
         if look is not None and step % 10 == 0:
             look(step)
-        set_learning_rate(optimizers, 0.01 * learning_rate_factor(step, steps + 1, 20, schedule, 0.0))
+        set_learning_rate(optimizers, 0.01 * learning_rate_factor(step, steps + 1, 20, "linear", 0.0))
         ids = draw(32, generator)  # (B, T + 1)
         loss = F.cross_entropy(model(ids[:, :-1]).flatten(0, 1), ids[:, 1:].flatten())
         for optimizer in optimizers:
@@ -211,7 +211,7 @@ for name, n_layers, previous, steps in (
     models[name] = attention_only(n_layers, previous)
     points = lines[name] = []
     train(
-        models[name], draw_texts, steps, "constant",
+        models[name], draw_texts, steps,
         lambda step, model=models[name], points=points: points.append((step, loss_of_pairs(model))),
     )  # fmt: skip
 curves(
