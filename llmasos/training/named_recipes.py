@@ -101,24 +101,6 @@ RECIPES: dict[str, NamedRecipe] = {
             "eval_interval": 300,
         },
     ),
-    "diffusion-storyworld": NamedRecipe(
-        "a small BERT learns to write whole stories by filling in masks, in any order",
-        "not measured yet (the entropy of the held-out stories is 0.265 nats per token)",
-        {
-            "task": "masked-diffusion",
-            "model": "bert-laptop",
-            "context_length": 256,
-            "tokenizer": "wordpiece",
-            "vocab_size": 2048,
-            "lowercase": True,
-            "batch_size": 32,
-            "optimizer": "muon",
-            "learning_rate": 6e-3,
-            "warmup_steps": 50,
-            "max_steps": 900,
-            "eval_interval": 450,
-        },
-    ),
     "classify-storyworld": NamedRecipe(
         "that BERT learns to tell happy endings from sad ones, from 100 labeled stories; with a baseline from scratch",
         "accuracy 0.94 from pretrained weights, 0.75 from random ones (always happy); val_loss 0.18 after 60 steps, "

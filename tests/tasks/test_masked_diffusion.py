@@ -11,7 +11,6 @@ from llmasos.cli.sample import main as sample_main
 from llmasos.errors import UserError
 from llmasos.tasks import task_class
 from llmasos.tasks.masked_diffusion import STRATA
-from llmasos.training.named_recipes import named_recipe
 from llmasos.training.recipe import make_recipe
 
 
@@ -66,8 +65,11 @@ def test_the_report_is_the_mean_over_strata_with_the_cost_of_the_length():
     assert "without the cost of a text's length" in task.describe_loss(2.0)  # unlike `evaluate` and the floor
 
 
-def test_the_recipe_reads_whole_stories_and_states_their_entropy():
-    recipe = named_recipe("diffusion-storyworld", data="storyworld:30")
+def test_whole_stories_are_read_and_their_entropy_is_stated():
+    words = {"tokenizer": "wordpiece", "vocab_size": 2048, "lowercase": True}
+    recipe = make_recipe(
+        task="masked-diffusion", data="storyworld:30", model="bert-laptop", context_length=256, **words
+    )
     task = task_class(recipe.task).setup(recipe)
     assert len(task.rows(task.tokens.train)) == 30, "no story is cut"
     lengths = task.rows(task.tokens.val).lengths
