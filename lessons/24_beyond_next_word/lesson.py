@@ -285,7 +285,7 @@ said = {split: describe(seeing, split) for split in ("val", "unseen")}
 for text, true in list(zip(said["val"], scenes["val"].captions, strict=True))[:3]:
     print(f"says {text!r}\n true {true!r}")
 right = [a == b for a, b in zip(said["val"], scenes["val"].captions, strict=True)]
-result("captions of new scenes, right word for word", sum(right) / 300, 0.995, 0.03)
+result("captions of new scenes, right word for word", sum(right) / 300, 0.98, 0.09)
 
 # %% [markdown]
 # These captions do not occur in training, and nor does any of the pictures. The order is right, too: positions at work.
@@ -313,7 +313,7 @@ for text, true in zip(said["unseen"], scenes["unseen"].captions, strict=True):
             others.append(named == pair)
 result("of the unseen pairs: color right", sum(same_color) / 300, 0.95, 0.1)
 result("of the unseen pairs: shape right", sum(same_shape) / 300, 0.03, 0.08)
-result("of the other pairs in these pictures: right", sum(others) / len(others), 0.995, 0.03)
+result("of the other pairs in these pictures: right", sum(others) / len(others), 0.985, 0.05)
 for text, true in list(zip(said["unseen"], scenes["unseen"].captions, strict=True))[:4]:
     print(f"says {text!r}\n true {true!r}")
 
