@@ -349,8 +349,6 @@ for s in (1, 4, 16, 64, P):
 class PagedCache:
     """Keys and values in pages: for each layer two tensors (n_pages, page_size, Hkv, D)."""
 
-    ids = None
-
     def __init__(self, model, n_pages, page_size):
         config = model.config
         shape = (n_pages, page_size, config.n_kv_heads, config.head_size)
@@ -368,6 +366,9 @@ class PagedCache:
                 pages.append(self.free.pop(0))
         longest = max(map(len, self.tables))
         self.table = torch.tensor([pages + [0] * (longest - len(pages)) for pages in self.tables])  # (B, n)
+
+    def write_ids(self, positions, ids):
+        """The tokens themselves are not kept: this model does not need them."""
 
     def layer(self, i, positions, end):
         return Layer(self, *self.pages[i], positions, end)

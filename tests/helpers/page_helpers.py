@@ -4,6 +4,7 @@ import time
 from contextlib import contextmanager
 
 from llmasos.generation import SamplingOptions
+from llmasos.generation.continuous_batching import ContinuousBatch
 
 
 def open_tab(page, title):
@@ -66,11 +67,18 @@ def body(page, path):
 @contextmanager
 def slowed(engine, seconds=0.02):
     """While open, every step of the model takes so long."""
-    hook = engine.model.blocks[0].register_forward_pre_hook(lambda *_: time.sleep(seconds))
+    step = ContinuousBatch.step
+
+    def slow_step(batch, *args):
+        if batch is engine._batch:
+            time.sleep(seconds)
+        return step(batch, *args)
+
+    ContinuousBatch.step = slow_step
     try:
         yield
     finally:
-        hook.remove()
+        ContinuousBatch.step = step
 
 
 def no_sideways_scrolling(page):

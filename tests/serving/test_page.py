@@ -112,7 +112,7 @@ def test_the_prompt_is_colored_by_how_likely_it_was(visit, engines):
 @pytest.mark.parametrize("how", ["button", "key"])
 def test_stop_stops_the_server_too(visit, engines, how):
     page, engine = visit("storyworld-gpt"), engines("storyworld-gpt")
-    with slowed(engine, 0.1):
+    with slowed(engine):
         open_sampling(page)
         page.locator("#set-max_tokens").fill("400")
         page.locator("#set-temperature").fill("2")
@@ -474,7 +474,7 @@ def test_an_answer_that_did_not_begin_is_no_version(visit):
 @slow
 def test_who_interrupts_an_answer_has_heard_what_it_said(visit, engines):
     page = visit("storyworld-chat")
-    with slowed(engines("storyworld-chat"), 0.1):
+    with slowed(engines("storyworld-chat")):
         page.locator("#send").click()
         page.wait_for_selector("#chat .token >> nth=6")
         page.locator("#message").fill("Stop. Who was it?")
