@@ -611,10 +611,14 @@ if unmasking_step is not None:
 
 # %% [markdown]
 # **Stories.** Our telephone numbers have one thing to agree on. In a story, names, pronouns, wishes and outcomes must
-# all agree, and to fill in *any* subset from *any* other is much more to learn than to continue from the left. `python
-# train.py --task masked-diffusion --data storyworld --model bert-laptop` tries it on whole stories and prints the bound
-# next to the entropy. Be patient: after 400 steps of 32 stories, when a GPT tells its first good stories, it was still
-# at 4.5 nats per token, hardly below that of single words (the entropy is 0.27).
+# all agree, and to fill in *any* subset from *any* other is much more to learn than to continue from the left. You can
+# try it on whole stories:
+#
+#     python train.py --task masked-diffusion --data storyworld --model bert-laptop --tokenizer wordpiece \
+#         --context-length 256
+#
+# It prints the bound next to the entropy, 0.27 nats per token. Be patient: after 400 steps of 32 stories, when a GPT
+# tells its first good ones, it was still at 4.5 nats per token.
 #
 # ## 24.10 What was left out
 #
