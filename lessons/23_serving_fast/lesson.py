@@ -603,11 +603,11 @@ result("real models, k = 4: tokens per step over the formula", ratios[4][0] / ra
 
 # %% [markdown]
 # **What to see.** The acceptance is $\sum \min(p, q)$, within 0.003 (five seeds). With the same $\alpha$ everywhere,
-# the closed form is right. For the real models it is too *low*: with k = 4 by 19 to 41 percent (four seeds), and the longer
-# the draft, the more. The reason is in the deciles: some words are clear to both models (0.96), others are not (0.03), and
-# the clear ones come in runs. If all tokens of a draft have the same $\alpha_i$, the expected number is $\mathbb{E}[1 +
-# \alpha_i + … + \alpha_i^k]$, and powers are convex: $\mathbb{E}[\alpha_i^j] \geq (\mathbb{E}\,\alpha_i)^j$. Leviathan
-# et al. (section 3.1) assume independence and say so.
+# the closed form is right. For the real models it is too *low*: with k = 4 by 19 to 41 percent (four seeds), and the
+# longer the draft, the more. The reason is in the deciles: some words are clear to both models (0.96), others are not
+# (0.03), and the clear ones come in runs. If all tokens of a draft have the same $\alpha_i$, the expected number is
+# $\mathbb{E}[1 + \alpha_i + … + \alpha_i^k]$, and powers are convex: $\mathbb{E}[\alpha_i^j] \geq
+# (\mathbb{E}\,\alpha_i)^j$. Leviathan et al. (section 3.1) assume independence and say so.
 #
 # A draft step that takes a fraction c of a large one costs k c more, so the gain is the tokens per step over $1 + kc$.
 # It is small here, since a model with one block is not much faster than one with four. In practice a draft is 10 to 100
@@ -805,7 +805,7 @@ if your_quantize is not None:
 
 # %% [markdown]
 # **What to see.** The formula gives the error of the weights to four digits. (At 2 bits it is off: with Q = 1 most
-# weights are rounded to 0, and their error is no longer evenly spread.) At 4 bits the loss rises by 0.1 to 0.25 times
+# weights are rounded to 0, and their error is no longer evenly spread.) At 4 bits the loss rises by 0.1 to 0.3 times
 # $\varepsilon^2$, with no trend in the group size, so the square law holds as well as 24 stories can tell. With groups
 # of 32, what is above the floor grows by 3 to 10 percent, for 39 percent less memory than int8. At 3 bits the law
 # breaks: the factor is three times as large, or more. A square is only the beginning of a curve; and at 2 bits there is
