@@ -91,6 +91,19 @@ def schedule_wrong(late=0, slots=None, in_turn=False, static_as=None, whole=Fals
     return wrong
 
 
+def schedule_before_arrival(arrivals: list[int], lengths: list[int], n_slots: int, static: bool) -> list[int]:
+    """A slot that is free takes the next request, even before it arrives."""
+    if static:
+        return schedule(arrivals, lengths, n_slots, static)
+    ends: list[int] = []
+    running: list[int] = []
+    for arrival, length in zip(arrivals, lengths, strict=True):
+        start = heapq.heappop(running) if len(running) == n_slots else arrival
+        heapq.heappush(running, start + length)
+        ends.append(start + length)
+    return ends
+
+
 def more_requests(seed: int) -> list[Case]:
     draw = Random(seed)
     return [
@@ -117,6 +130,7 @@ finish_times = Exercise(
         Case("one after another, static", arrivals=[0, 0], lengths=[3, 4], n_slots=1, static=True),
         Case("arrives when a slot is free", arrivals=[0, 3], lengths=[3, 4], n_slots=1, static=False),
         Case("arrives when the batch is done", arrivals=[0, 3], lengths=[3, 4], n_slots=2, static=True),
+        Case("a slot is free before", arrivals=[0, 5], lengths=[3, 4], n_slots=1, static=False),
         Case("nobody waits", arrivals=[2, 20], lengths=[3, 4], n_slots=2, static=False),
         Case("nobody waits, static", arrivals=[2, 20], lengths=[3, 4], n_slots=2, static=True),
         Case("a batch that is not full", arrivals=[1, 2, 2], lengths=[5, 1, 4], n_slots=3, static=True),
@@ -158,6 +172,13 @@ finish_times = Exercise(
             lambda arrivals, lengths, n_slots, static: [a + b for a, b in zip(arrivals, lengths, strict=True)],
             "Your requests all start when they arrive, as if there were as many slots as requests.",
             "What if all n slots are taken?",
+            "23.2",
+        ),
+        Misconception(
+            "starts before it arrives",
+            schedule_before_arrival,
+            "In continuous batching, your request starts when a slot becomes free, even if it arrives only later.",
+            "The start is when the slot is free or when the request arrives, whichever is later.",
             "23.2",
         ),
         Misconception(
@@ -674,7 +695,7 @@ verify = Exercise(
             speculate_wrong(rest=lambda p, q: p),
             "After a rejection you sample from p. Then tokens that the draft likes come out too often: once by being "
             "accepted, and once more from p.",
-            "What is missing to p after min(p, q)?",
+            "What must be added to min(p, q) to make p?",
             "23.7",
         ),
         Misconception(
@@ -1307,7 +1328,7 @@ allowed_tokens = Exercise(
 def verdict(student) -> str:
     """Describe in one sentence what the student's model does."""
     answer = student()
-    if not isinstance(answer, tuple) or len(answer) != 2 or not all(isinstance(part, list) for part in answer):
+    if not isinstance(answer, list | tuple) or len(answer) != 2 or not all(isinstance(x, list | tuple) for x in answer):
         return "it is not a pair of lists"
     first, valid = answer
     if len(first) != len(valid) or len(first) < 2:
@@ -1395,16 +1416,17 @@ misled_by_a_mask = Exercise(
         ),
         Misconception(
             "not a pair of lists",
-            lambda: [[0.9, 0.1], [0.01, 1.0]],
-            "The result must be a tuple of two lists: (first, valid).",
+            lambda: [0.9, 0.1],
+            "The result must be two lists: (first, valid).",
             "return [0.9, …], […]",
             "23.10",
-            variants=(lambda: ((0.9, 0.1), (0.01, 1.0)), lambda: [0.9, 0.1]),
+            variants=(lambda: ([0.9, 0.1],), lambda: ([0.9, 0.1], 0.01)),
         ),
     ],
     accepted={
         "three tokens": model_of([0.92, 0.04, 0.04], [0.001, 0.5, 0.5]),
         "nearly impossible": model_of([0.99, 0.01], [1e-6, 0.5]),
+        "a list of lists, as a tuple crosses from the student's process": lambda: [[0.9, 0.1], [0.01, 1.0]],
     },
     hints=[
         "The mask cannot know that token 0 will hardly ever lead to a valid text: after it, one is *possible*.",

@@ -8,8 +8,9 @@
 #
 # You need: sampling and the key/value cache (lesson 06), attention (lesson 03), mean and variance.
 #
-# Letters: n slots of a batch; s tokens in a page; k drafted tokens; p and q, the distributions of the large and the
-# small model; g weights in a group; V size of the vocabulary. All logarithms are natural.
+# Letters: n slots of a batch, each with room for P tokens; λ requests per step, of m tokens on average; s tokens in a
+# page; k drafted tokens; p and q, the distributions of the large and the small model; g weights in a group; V size of
+# the vocabulary. All logarithms are natural.
 
 # %% [setup]
 import sys
@@ -114,8 +115,8 @@ for n in (1, 4, 16, 64):
 # - **Continuous batching** (Yu et al. 2022, *Orca*, section 3.2): a slot is free as soon as *its* text has ended, and
 #   the next request takes it in the next step.
 #
-# How many requests can each of them serve? If there is always one waiting, a static batch serves n requests in the time
-# of the longest of n texts, and continuous batching serves n in the time of the *mean*:
+# How many requests per step can each of them serve? If there is always one waiting, a static batch serves n requests
+# in the time of the longest of n texts, and continuous batching serves n in the time of the *mean*:
 #
 # $$ \text{static: } \frac{n}{\mathbb{E} \max(\ell_1, …, \ell_n)}, \qquad \text{continuous: } \frac{n}{m} . $$
 #
@@ -125,7 +126,7 @@ for n in (1, 4, 16, 64):
 # $$ \mathbb{E} \max = \sum_{t \geq 0} \Big( 1 - \big(1 - (1 - 1/m)^t\big)^n \Big)
 #    \;\approx\; m \Big(1 + \frac12 + \frac13 + … + \frac1n\Big) . $$
 #
-# For n = 8 and m = 40 that is 108 steps: **a static batch can serve 2.7 times fewer.** The simulation below goes
+# For n = 8 and m = 40 that is 108 steps: **static batching serves 2.7 times fewer requests.** The simulation below goes
 # through time step by step. Exercise **finish_times** asks for the same without counting steps.
 
 # %%
@@ -285,8 +286,8 @@ curves(lines, "Time in the system", "load", "steps", "23-queue")
 # **What to see.** With continuous batching a request hardly waits until the load is high: at 60 percent it takes 42
 # steps in place of 40, as Erlang's formula says for telephone lines. Nearly all of the time its own text is being
 # written. Static batching is slow even when there is little to do: at a load of 0.1 a request takes 1.7 times its own
-# length, because it comes just too late for a batch and must wait for the end of it. At 0.37 its queue grows forever.
-# And L = λ W, in every line, to the last digit.
+# length, because it comes just too late for a batch and must wait for the end of it. From a load of 0.37 (1 / 2.7) on,
+# its queue grows forever. And L = λ W, in every line, to the last digit.
 #
 # (Five seeds: at load 0.8 the ratio to Erlang's formula is 0.95 to 1.06. Waiting times are correlated over hundreds of
 # requests, so even 12,000 of them tell W only within some percent.)
@@ -830,13 +831,13 @@ if your_quantize is not None:
 # next. So for each token the automaton reads its characters one by one (Willard & Louf 2023). A token is allowed if
 #
 # 1. no character leads nowhere, and
-# 2. from the state after it, the text can still be **completed**: an accepting state can be reached, and with the
-#    tokens that are left. Each single character is a token here, so as many tokens as characters on the shortest way
-#    are always enough.
+# 2. from the state after it, the text can still be **completed**: an accepting state can be reached with the tokens
+#    that are left. Each single character is a token here, so it is enough if the shortest way has no more characters
+#    than there are tokens left.
 #
 # The end token is allowed in accepting states. Exercise **allowed_tokens** asks for this.
 #
-# Our model is small and learns records of children for two seconds, so it makes mistakes.
+# Our model is small and is trained on records of children for two seconds, so it makes mistakes.
 
 # %%
 THINGS = "basket boat drum kite ladder lamp lantern scarf teapot whistle".split()

@@ -255,6 +255,7 @@ caption_loss = Exercise(
             "read.",
             "The first prediction is that of ids[:, 1].",
             "24.5",
+            variants=(lambda z, ids, m, N: losses_at(z[:, N + 1 :], ids[:, 1:])[m[:, 1:]].mean(),),
         ),
         Misconception(
             "the first token is predicted by the last patch",
@@ -319,9 +320,13 @@ caption_loss = Exercise(
             lambda z, ids, m, N: (z[:, N:-1].exp().sum(-1).log() - z[:, N:-1].gather(2, ids[:, 1:, None])[..., 0])[
                 m[:, 1:]
             ].mean(),
-            "e to the power of 1,000 is infinite. Subtract the largest logit first, or use log_softmax.",
+            "A number is too large or too small here: e to the power of 1,000 is infinite, and a probability may be "
+            "rounded to 0, which has no logarithm. Compute log p directly from the logits.",
             "logits.log_softmax(dim=-1)",
             "24.5",
+            variants=(
+                lambda z, ids, m, N: -z[:, N:-1].softmax(-1).gather(2, ids[:, 1:, None])[..., 0].log()[m[:, 1:]].mean(),
+            ),
         ),
     ],
     accepted={"cross-entropy": loss_by_cross_entropy, "loops": loss_by_loops},
@@ -637,7 +642,7 @@ text_bound = Exercise(
         ),
         Case(
             "large logits",
-            logits=tensor([[[1000, 0, -1000], [980, 1000, 0], [5, 5, 5]]]),
+            logits=tensor([[[1000, 0, -1000], [800, 1000, 0], [5, 5, 5]]]),
             targets=torch.tensor([[0, 0, -100]]),
             n_tokens=torch.tensor([3]),
         ),
@@ -719,9 +724,19 @@ text_bound = Exercise(
                 * n
                 / (t != -100).sum(1)
             ),
-            "e to the power of 1,000 is infinite. Subtract the largest logit first, or use log_softmax.",
+            "A number is too large or too small here: e to the power of 1,000 is infinite, and a probability may be "
+            "rounded to 0, which has no logarithm. Compute log p directly from the logits.",
             "logits.log_softmax(dim=-1)",
             "24.7",
+            variants=(
+                lambda z, t, n: (
+                    torch.where(t != -100, -z.softmax(-1).gather(2, t.clamp(min=0)[..., None])[..., 0].log(), 0.0).sum(
+                        1
+                    )
+                    * n
+                    / (t != -100).sum(1)
+                ),
+            ),
         ),
     ],
     accepted={"cross-entropy": bound_by_cross_entropy, "loops": bound_by_loops},
@@ -803,7 +818,7 @@ def more_states(seed: int) -> list[Case]:
 
 unmasking_step = Exercise(
     name="unmasking_step",
-    asks="Fill in the n masked positions of whose token the model is most certain.",
+    asks="Fill in the n masked positions about which the model is most certain.",
     reference=confident_step,
     section="24.9",
     cases=[
@@ -1105,7 +1120,7 @@ def diagonal(V: int):
 
 impossible_in_one_step = Exercise(
     name="impossible_in_one_step",
-    asks="Build a world in which writing both tokens at once is impossible text in at least 80 % of all cases.",
+    asks="Build a world in which writing both tokens at once gives an impossible text in at least 80 % of all cases.",
     reference=diagonal(8),
     section="24.8",
     cases=[Case("your world", judge=verdict)],

@@ -109,7 +109,7 @@ def unmasking_step(ids: Tensor, logits: Tensor, mask_id: int, n: int) -> Tensor:
     confidences, the leftmost comes first.
 
     Args:
-        ids: (T,) token ids, some of them mask_id.
+        ids: (T,) token ids of any integer dtype, some of them mask_id.
         logits: (T, V). They may be anything at positions that are not masked.
         mask_id: from 0 to V - 1.
         n: at least 0; if fewer positions are masked, all of them are filled.
