@@ -1361,10 +1361,10 @@ misled_by_a_mask = Exercise(
     cases=[Case("your model", judge=verdict)],
     misconceptions=[
         Misconception(
-            "all texts are equally often valid",
+            "too many valid texts begin with token 0",
             model_of([0.9, 0.1], [0.5, 0.5]),
-            "Too many of the valid texts begin with token 0. If both beginnings are equally often valid, the mask "
-            "changes nothing: the products are all the same.",
+            "More than 0.1 of the valid texts begin with token 0. Were both beginnings equally often valid, the mask "
+            "would change nothing at all.",
             "After token 0, a valid text should be rare.",
             "23.10",
             variants=(model_of([0.95, 0.05], [0.5, 1.0]),),

@@ -1,13 +1,15 @@
 """Every lesson there is: each misconception is rejected and named, each unusual but right solution is accepted."""
 
 import ast
+import json
 import re
 
 import pytest
 
 from lessons.machinery.check import check_source
 from lessons.machinery.discovery import Lesson, lessons
-from lessons.machinery.exercises import Exercise
+from lessons.machinery.execution import Observation, judged
+from lessons.machinery.exercises import Case, Exercise
 from lessons.machinery.forbidden import forbidden_at_runtime, resolve_name
 from lessons.machinery.grading import (
     NOT_DONE,
@@ -46,6 +48,22 @@ def test_every_unusual_but_right_solution_is_accepted(lesson: Lesson, exercise: 
             observations = observe_all(exercise, solution)
         verdict = grade_observations(exercise, observations)
         assert verdict.status == RIGHT, f"{name}: {verdict.mistake}: {verdict.why}\n{verdict.example}"
+
+
+JUDGED = [
+    pytest.param(exercise, case, id=f"{lesson.name}-{exercise.name}-{case.name}")
+    for lesson, exercise in EXERCISES
+    for case in exercise.cases
+    if case.judge is not None
+]
+
+
+@pytest.mark.parametrize("exercise, case", JUDGED)
+def test_a_judge_says_the_same_of_what_a_worker_sends(exercise: Exercise, case: Case):
+    """Tuples arrive as lists."""
+    sent = Observation(output=exercise.reference()).to_json()
+    received = Observation.from_json(json.loads(json.dumps(sent)))
+    assert judged(case, received).output == case.judge(exercise.reference)
 
 
 @pytest.mark.parametrize("lesson, exercise", EXERCISES, ids=NAMES)
