@@ -3,6 +3,7 @@
 import os
 import shutil
 from contextlib import ExitStack
+from functools import partial
 from urllib.parse import urlsplit
 
 import pytest
@@ -10,6 +11,8 @@ from api_cases import KINDS
 from serving_http_helpers import app_of, tiny
 
 from llmasos.hub import load_pretrained
+from llmasos.interpret import train_story_probes
+from llmasos.serving.api import probe
 from llmasos.serving.app import App, create_app
 from llmasos.serving.engine import Engine
 from llmasos.serving.http.server import HTTPServer
@@ -53,7 +56,7 @@ def browser():
 
 @pytest.fixture(scope="module")
 def engines():
-    """Name → engine, each made once. A model's name, or what `tiny` knows."""
+    """Name → engine, each made once. A model's name, or what `tiny` knows. Their probes read few stories."""
     made = {}
 
     def engine(name):
@@ -61,7 +64,9 @@ def engines():
             made[name] = Engine(*load_pretrained(name)) if name.startswith("storyworld") else tiny(name)
         return made[name]
 
-    yield engine
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(probe, "train_story_probes", partial(train_story_probes, n_train=12, n_held_out=8))
+        yield engine
     for one in made.values():
         one.stop(0.0)
 
