@@ -249,8 +249,8 @@ RECIPES: dict[str, NamedRecipe] = {
     ),
     "dpo-storyworld": NamedRecipe(
         "storyworld-gpt learns from pairs of stories, one of which was preferred by a reader who likes happy endings",
-        "chosen has the higher reward in 0.99 of 126 held-out pairs, and is more probable in 0.74 of them; val_loss 0.03 "
-        "after 150 steps (one seed), in 5 minutes on one core",
+        "chosen has the higher reward in 0.99 of 126 held-out pairs, and is more probable in 0.74 of them; val_loss "
+        "0.03 after 150 steps (one seed), in 5 minutes on one core",
         {
             "task": "preference-optimization",
             "init_from": "storyworld-gpt",
