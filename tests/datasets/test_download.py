@@ -71,8 +71,8 @@ class Server:
         handler.end_headers()
         end = {"cut": begin + (len(content) - begin) // 2, "stall": begin + 70_000}.get(behavior, len(content))
         try:
+            self.sent += end - begin  # before the client has it, or a test may count too early
             handler.wfile.write(content[begin:end])
-            self.sent += end - begin
             if behavior == "stall":
                 self.left_waiting = not self.next_request.wait(120)
         except OSError:
