@@ -603,7 +603,7 @@ result("real models, k = 4: tokens per step", ratios[4][0], 2.6, 0.4)
 result("real models, k = 4: tokens per step over the formula", ratios[4][0] / ratios[4][1], 1.27, 0.2)
 
 # %% [markdown]
-# **What to see.** The acceptance is $\sum \min(p, q)$, within 0.003 (five seeds). With the same $\alpha$ everywhere,
+# **What to see.** The acceptance is $\sum \min(p, q)$, within 0.003 (four seeds). With the same $\alpha$ everywhere,
 # the closed form is right. For the real models it is too *low*: with k = 4 by 19 to 41 percent (four seeds), and the
 # longer the draft, the more. The reason is in the deciles: some words are clear to both models (0.96), others are not
 # (0.03), and the clear ones come in runs. If all tokens of a draft have the same $\alpha_i$, the expected number is
