@@ -315,7 +315,9 @@ def tables_by_comparing(texts: list[list[int]], s: int) -> list[list[int]]:
     return tables
 
 
-def tables_wrong(key=None, whole_only=True, with_last=None, count_shared=False, per_text=False, cut="up"):
+def tables_wrong(
+    key=None, whole_only=True, with_last=None, with_itself=False, count_shared=False, per_text=False, cut="up"
+):
     """Tables with one thing changed: what makes pages equal, who shares with whom, how they are counted."""
 
     def wrong(texts: list[list[int]], s: int) -> list[list[int]]:
@@ -333,7 +335,7 @@ def tables_wrong(key=None, whole_only=True, with_last=None, count_shared=False, 
                     page = n_pages
                     n_pages += 1
                     if len(tokens) == s or not whole_only:
-                        new.setdefault(name, page)
+                        (known if with_itself else new).setdefault(name, page)
                 elif count_shared:
                     n_pages += 1
                 table.append(page)
@@ -395,6 +397,7 @@ page_tables = Exercise(
         Case("twice the same, not whole", texts=[[1, 2, 3], [1, 2, 3]], s=2),
         Case("the same tokens at another place", texts=[[1, 2, 3, 4], [3, 4]], s=2),
         Case("the same place, another beginning", texts=[[1, 2, 3, 4], [9, 9, 3, 4]], s=2),
+        Case("another beginning, two pages before", texts=[[1, 2, 3, 4, 5, 6], [9, 9, 3, 4, 5, 6]], s=2),
         Case("twice in one text", texts=[[1, 2, 1, 2, 1, 2]], s=2),
         Case("the beginning of a page", texts=[[1, 2, 3, 4], [1, 2, 3]], s=4),
         Case("as long as a page", texts=[[1, 2, 3], [1, 2, 3, 4]], s=3),
@@ -424,6 +427,18 @@ page_tables = Exercise(
             "everything before a token, so a text would read another text's past.",
             "What must be equal besides the tokens of the page?",
             "23.5",
+            variants=(tables_wrong(key=lambda text, start, s: tuple(text[start : start + s]), with_itself=True),),
+        ),
+        Misconception(
+            "one page before is enough",
+            tables_wrong(key=lambda text, start, s: tuple(text[max(0, start - s) : start + s])),
+            "You share pages with the same tokens after the same page, though the texts differ further before. Keys "
+            "and values of a token depend on everything before it.",
+            "All earlier pages must be equal, too.",
+            "23.5",
+            variants=(
+                tables_wrong(key=lambda text, start, s: tuple(text[max(0, start - s) : start + s]), with_itself=True),
+            ),
         ),
         Misconception(
             "equal tokens at the same place",

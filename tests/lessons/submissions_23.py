@@ -328,6 +328,23 @@ def page_tables(texts, s):
         tables.append(table)
     return tables
 """,
+        "one page before is enough": """
+def page_tables(texts, s):
+    known, tables, n = {}, [], 0
+    for text in texts:
+        table, before = [], ()
+        for i in range(0, len(text), s):
+            page = tuple(text[i : i + s])
+            if (before, page) in known and len(page) == s:
+                table.append(known[before, page])
+            else:
+                known[before, page] = n
+                table.append(n)
+                n += 1
+            before = page
+        tables.append(table)
+    return tables
+""",
     },
     "verify": {
         "after a rejection from p": """
