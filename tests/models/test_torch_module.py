@@ -44,10 +44,18 @@ HEADS = {
 }
 WITH_HEADS = {
     f"{family} {head}": {**SHAPES[family], **fields}
-    for family in ("gpt2", "llama", "bert", "modernbert", "transformer")
+    for family in ("gpt2", "llama", "bert", "modernbert", "transformer", "distilbert", "mpnet", "t5", "marian")
     for head, fields in HEADS.items()
 }
 ALL = {**SHAPES, **WITH_HEADS}
+ONE_HEAD = {  # of each of these families in the tests that take seconds
+    "distilbert": "classifier", "mpnet": "question_answering", "t5": "features", "marian": "token_classifier",
+}  # fmt: skip
+LARGE_TOOLS = [
+    shape
+    for shape in ALL
+    if all(not shape.startswith(f"{family} ") or shape == f"{family} {head}" for family, head in ONE_HEAD.items())
+]
 FEW = ("gpt2", "llama", "mixture", "bert", "transformer", "llama classifier", "bert classifier", "transformer features")
 
 every_shape = pytest.mark.parametrize("shape", ALL)
@@ -191,7 +199,7 @@ def assert_exported_equals_eager(model: nn.Module, n_inputs: int) -> None:
 
 
 @pytest.mark.slow
-@every_shape
+@pytest.mark.parametrize("shape", LARGE_TOOLS)
 def test_an_exported_model_computes_every_size_with_and_without_gradients(shape, monkeypatch):
     """One program for all sizes; some shapes also with one input alone, and without gradients on an old processor."""
     model = make(shape)
@@ -233,7 +241,7 @@ def process_group(tmp_path_factory):
 
 
 @pytest.mark.slow
-@every_shape
+@pytest.mark.parametrize("shape", LARGE_TOOLS)
 @pytest.mark.filterwarnings("ignore")  # of torch's own code
 def test_a_fully_sharded_model_computes_the_same_with_the_same_gradients(shape, process_group):
     from torch.distributed.fsdp import fully_shard
