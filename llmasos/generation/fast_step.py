@@ -42,7 +42,7 @@ from llmasos.nn import (
     RotaryEmbedding,
     SwiGLU,
 )
-from llmasos.nn.cpu import linear, sdpa
+from llmasos.nn.cpu import gelu, linear, sdpa
 from llmasos.nn.paged_cache import Places
 
 Layer = Callable[[Tensor], Tensor]  # (B, in) → (B, out)
@@ -178,7 +178,8 @@ def bind(layer: nn.Module) -> Layer:
     if type(layer) is RMSNorm:
         return lambda x: torch.rms_norm(x, weight.shape, weight, layer.eps)
     if type(layer) is FeedForward:
-        up, activation, down = bind(layer.up_proj), layer.activation, bind(layer.down_proj)
+        up, down = bind(layer.up_proj), bind(layer.down_proj)
+        activation = gelu if layer.activation is F.gelu else layer.activation
         return lambda x: down(activation(up(x)))
     if type(layer) is SwiGLU:
         up, gate, down = bind(layer.up_proj), bind(layer.gate_proj), bind(layer.down_proj)
@@ -239,13 +240,11 @@ def bind_attention(attention: MultiHeadAttention) -> Callable[..., Tensor]:
 
     def run(x: Tensor, place: Place, layer: tuple[Tensor, Tensor], token_values: Tensor | None) -> Tensor:
         B, end, (keys, values) = x.size(0), place.end, layer
-        heads = qkv_proj(x).view(B, H + 2 * Hkv, 1, D)  # `narrow` is the fastest way to take a part
-        qk, v = heads, heads.narrow(1, H + Hkv, Hkv)
+        q, k, v = qkv_proj(x).view(B, H + 2 * Hkv, 1, D).split((H, Hkv, Hkv), dim=1)
         if has_norms:
-            qk = torch.cat((q_norm(qk.narrow(1, 0, H)), k_norm(qk.narrow(1, H, Hkv))), dim=1)
+            q, k = q_norm(q), k_norm(k)
         if place.rotary is not None:  # queries and keys at once
-            qk = rotate(qk.narrow(1, 0, H + Hkv), *place.rotary)
-        q, k = qk.narrow(1, 0, H), qk.narrow(1, H, Hkv)
+            q, k = rotate(torch.cat((q, k), dim=1), *place.rotary).split((H, Hkv), dim=1)
         if token_values is not None:
             v = v + token_values.view(B, Hkv, 1, D)
         if place.pages is not None:

@@ -4,17 +4,22 @@ None of them changes a result by more than rounding, and none of them applies to
 
 1. `linear`: a matrix times **one** vector, which is what cached generation consists of. The product is bound by reading
    the matrix from memory, each weight being used once. torch hands it to BLAS's matrix-vector kernel, which on AMD's
-   processors runs on one thread and does not read at full speed. The same product as a batch of two (the upper and the
-   lower half of the matrix) goes to other kernels: full speed, all threads. On two cores of an AMD EPYC, 1536 × 384 in
-   float32: 215 µs → 48 µs. Intel's processors need no detour; on a Xeon it took three times as long as the kernel.
+   processors runs on one thread, and on some of them does not read at full speed. The same product as a batch of two
+   (the upper and the lower half of the matrix) goes to other kernels: full speed, all threads. On two cores of two AMD
+   EPYCs, 1536 × 384 in float32: 215 µs → 48 µs and 55 µs → 40 µs. A matrix of fewer than 100,000 weights is read in
+   less time than the detour takes: 512 × 128, 7 µs → 11 µs. Intel's processors need none; on a Xeon it took three times
+   as long as the kernel.
 2. `sdpa`: attention under bfloat16 autocast. The backward pass of torch's bfloat16 kernel is several times slower on a
    CPU than that of its float32 kernel, so attention is computed in float32.
-3. `OMP_WAIT_POLICY` and `GOMP_SPINCOUNT`, set in `llmasos/__init__.py` because they must be set before torch is
+3. `gelu`: torch hands GELU to oneDNN, which takes 6 to 25 µs to begin. For one token of a small model its formula,
+   written out, is faster.
+4. `OMP_WAIT_POLICY` and `GOMP_SPINCOUNT`, set in `llmasos/__init__.py` because they must be set before torch is
    imported. By default OpenMP's threads wait for each other in a long busy loop. As soon as another program wants one
    of the cores, a training step takes up to tens of times longer: a spinning thread keeps the one it waits for from
    running. With these settings a thread spins for some microseconds and then sleeps.
 """
 
+import math
 import platform
 
 import torch
@@ -29,6 +34,8 @@ def vector_kernel_is_slow() -> bool:
 
 
 SLOW_VECTOR_KERNEL = vector_kernel_is_slow()
+SMALL_MATRIX = 100_000  # weights, for which `matvec` does not pay
+FEW_NUMBERS = 4096  # for which torch's GELU does not pay
 
 
 def apply_linear(layer: nn.Module, x: Tensor) -> Tensor:
@@ -41,7 +48,7 @@ def apply_linear(layer: nn.Module, x: Tensor) -> Tensor:
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """`F.linear`; a single row is multiplied by `matvec` where that is faster."""
     if SLOW_VECTOR_KERNEL and x.is_cpu and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
-        if x.numel() == weight.size(1) and weight.size(0) % 2 == 0:
+        if weight.numel() >= SMALL_MATRIX and x.numel() == weight.size(1) and weight.size(0) % 2 == 0:
             return matvec(x, weight, bias)
     return F.linear(x, weight, bias)
 
@@ -52,6 +59,13 @@ def matvec(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     column = x.reshape(1, -1).t().expand(2, -1, -1)  # (2, in, 1); as a transposed row, or BLAS sees a vector again
     y = torch.bmm(halves, column).view(*x.shape[:-1], -1)  # (…, out)
     return y if bias is None else y + bias
+
+
+def gelu(x: Tensor) -> Tensor:
+    """`F.gelu` without a gradient, of any shape."""
+    if x.is_cpu and x.dtype == torch.float32 and x.numel() <= FEW_NUMBERS:
+        return (x * math.sqrt(0.5)).erf_().add_(1.0).mul_(x).mul_(0.5)
+    return F.gelu(x)
 
 
 def sdpa(

@@ -17,6 +17,7 @@ BENCHES: dict[str, tuple[str, str]] = {  # name → (title, the file here whose 
     "matmul": ("matmul: the machine's peak", "training"),
     "attention": ("attention, forward and backward: fused kernel against explicit formula", "training"),
     "training": ("training step: against the matmul peak and a plain eager loop", "training"),
+    "learning": ("time to a loss: our recipe against a plain eager loop", "learning"),
     "lora": ("LoRA: an adapter against all weights", "training"),
     "encoder": ("encoders: batches of similar lengths against random batches", "encoder"),
     "generation": ("generation: with and without the cache", "generation"),
