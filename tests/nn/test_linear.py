@@ -1,10 +1,18 @@
-"""A linear layer computed in the way that is fast on this processor is nn.Linear, whatever the number of rows."""
+"""What is computed in the way that is fast on this processor equals what torch computes, whatever the sizes."""
 
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
-from llmasos.nn.cpu import apply_linear, matvec
+from llmasos.nn.cpu import FEW_NUMBERS, apply_linear, gelu, matvec
+
+
+@pytest.fixture
+def slow_vectors(monkeypatch):
+    """A processor with a slow matrix-vector kernel, and no matrix too small for the detour."""
+    monkeypatch.setattr("llmasos.nn.cpu.SLOW_VECTOR_KERNEL", True)
+    monkeypatch.setattr("llmasos.nn.cpu.SMALL_MATRIX", 0)
 
 
 def layer(n_in: int, n_out: int, bias: bool = True) -> nn.Linear:
@@ -15,16 +23,14 @@ def layer(n_in: int, n_out: int, bias: bool = True) -> nn.Linear:
 @pytest.mark.parametrize("n_out", [6, 7])
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("shape", [(5,), (1, 5), (1, 1, 5), (2, 1, 5), (1, 3, 5), (2, 4, 5), (0, 5)])
-def test_it_computes_what_torchs_does(shape, bias, n_out, monkeypatch):
-    monkeypatch.setattr("llmasos.nn.cpu.SLOW_VECTOR_KERNEL", True)
+def test_it_computes_what_torchs_does(shape, bias, n_out, slow_vectors):
     linear, x = layer(5, n_out, bias), torch.randn(shape, dtype=torch.float64)
     with torch.no_grad():
         torch.testing.assert_close(apply_linear(linear, x), linear(x), rtol=0, atol=1e-12)
 
 
-def test_one_row_takes_the_fast_way_only_without_gradients_and_hooks(monkeypatch):
+def test_one_row_takes_the_fast_way_only_without_gradients_and_hooks(monkeypatch, slow_vectors):
     calls = []
-    monkeypatch.setattr("llmasos.nn.cpu.SLOW_VECTOR_KERNEL", True)
     monkeypatch.setattr("llmasos.nn.cpu.matvec", lambda *a: calls.append(a[0].shape) or matvec(*a))
     linear, hooked = layer(5, 6), layer(5, 6)
     hooked.register_forward_hook(lambda module, args, y: y + 1)
@@ -36,3 +42,16 @@ def test_one_row_takes_the_fast_way_only_without_gradients_and_hooks(monkeypatch
         assert calls == []
         apply_linear(linear, one)
     assert calls == [one.shape]
+    monkeypatch.setattr("llmasos.nn.cpu.SMALL_MATRIX", 31)
+    with torch.no_grad():
+        apply_linear(linear, one)  # 30 weights
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("n", [0, 1, 7, FEW_NUMBERS, FEW_NUMBERS + 1])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_gelu_is_torchs_and_leaves_its_input(n, dtype):
+    x = torch.linspace(-12, 12, n, dtype=dtype)
+    before = x.clone()
+    torch.testing.assert_close(gelu(x), F.gelu(x), rtol=1e-5, atol=1e-6)
+    assert torch.equal(x, before)
