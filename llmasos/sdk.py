@@ -4,7 +4,17 @@
     model.train("my_book.txt")
     model.save_pretrained("my_llm")
 
-Every method here is a few lines that call the part of the library that does the work.
+What a model can do, in the order of this file:
+
+    open            from_pretrained
+    train           train; merge_adapter
+    evaluate        evaluate, evaluate_suite, measure_bias, measure_refusal, exposure, membership_inference
+    write           generate, stream, chat; translate, summarize; unmask
+    predict         fill_mask, classify, find_entities, score, answer, embed
+    save            save_pretrained
+
+Each is a few lines that call the part of the library that does the work. `tasks/infer_task.py` says what `train` and
+`evaluate` make of data of any form.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,12 +27,11 @@ import torch
 from torch import Tensor
 
 from llmasos import hub
-from llmasos.arguments import as_python, checked, refuse_name_as_model
-from llmasos.capabilities import TASKS, check_capability, describe_model, tasks_to_learn
+from llmasos.arguments import checked, refuse_name_as_model
+from llmasos.capabilities import check_capability, describe_model
 from llmasos.console import quiet, say
 from llmasos.datasets import QA, open_text
-from llmasos.datasets.in_memory import materialize, split_by_name
-from llmasos.datasets.infer import TEXT_PAIRS, DataSpec, infer_format
+from llmasos.datasets.in_memory import split_by_name
 from llmasos.errors import UserError, check_number
 from llmasos.evaluation.bias import BiasReport, CounterfactualPair, measure_bias, read_templates
 from llmasos.evaluation.likelihood import continuation_log_probs, text_losses
@@ -45,9 +54,7 @@ from llmasos.models.adapter import merge_adapter
 from llmasos.nn import is_quantized
 from llmasos.objectives import BestAnswer
 from llmasos.prompting import Message, Tool, own_template_note
-from llmasos.settings import check_choice
 from llmasos.tasks import (
-    Entity,
     Report,
     answer_questions,
     classify,
@@ -58,22 +65,13 @@ from llmasos.tasks import (
     reply_to_prompts,
     reply_with_tools,
     score,
-    task_class,
 )
 from llmasos.tasks.evaluate import rows_for, setup_evaluation
-from llmasos.tasks.example_task import columns_of
-from llmasos.tasks.reinforcement_learning import register_reward
+from llmasos.tasks.infer_task import as_settings, fine_tuning_recipe, recipe_to_evaluate, schedule
 from llmasos.tasks.run import run_recipe
 from llmasos.tokenizers import Tokenizer
 from llmasos.training.device import pick_device
-from llmasos.training.recipe import Recipe, check_names, make_recipe, refuse_set_by_init, without_aliases
 from llmasos.training.run_folder import choose_run_folder, run_name
-
-ROLES_OF = {"labeled_text": ("text", "label"), "pairs": ("source", "target"), "summaries": ("source", "target"),
-            "conversations": ("prompt", "answer"), "questions": ("context", "question", "answer"),
-            "queries": ("query", "passage"), "scored_text": ("text", "score")}  # fmt: skip
-PAIR_NAMES = {format: roles for format, roles in ROLES_OF.items() if len(roles) == 2}  # of the parts of a pair
-DEFAULT_EPOCHS, MIN_STEPS = 3, 100  # of fine-tuning, if neither epochs nor steps are given
 
 
 @dataclass(frozen=True, repr=False)
@@ -98,27 +96,13 @@ class TrainResult(ShownAsTable):
         return [("run", "steps", "val_loss"), (str(self.folder), steps, loss)]
 
 
-def as_setting(value: Any) -> Any:
-    """A setting as recipes have it: a path, a device and the names of columns are text there, and numbers Python's.
+def for_each(text: str | Iterable[str], use: Callable[[list[str]], Any]) -> Any:
+    """What `use` makes of a text; of several texts, a list of that.
 
-    >>> as_setting(Path("runs")), as_setting(torch.device("cpu")), as_setting({"text": "review", "label": "stars"})
-    ('runs', 'cpu', 'text=review,label=stars')
+    >>> for_each("Anna", lambda texts: [len(text) for text in texts])
+    4
     """
-    if isinstance(value, Path | torch.device):
-        return str(value)
-    if isinstance(value, Mapping):
-        return ",".join(f"{role}={name}" for role, name in value.items())
-    return as_python(value)
-
-
-def as_prompts(data: Any) -> Any:
-    """Turn a list of texts into rows with one prompt each; return anything else unchanged.
-
-    >>> as_prompts(["17+25="]), as_prompts("sums")
-    ([{'prompt': '17+25='}], 'sums')
-    """
-    is_texts = isinstance(data, list) and data and all(isinstance(item, str) for item in data)
-    return [{"prompt": text} for text in data] if is_texts else data
+    return use([text])[0] if isinstance(text, str) else use(list(text))
 
 
 class LLMTrainer:
@@ -216,101 +200,23 @@ class LLMTrainer:
                 f"{self.name} is quantized, and rounded weights cannot be trained: open it without quantize, "
                 "train that, save it, and open the saved model with quantize."
             )
-        settings = {name: as_setting(value) for name, value in without_aliases(settings).items()}
-        check_names(settings, "eval_data", "epochs", "verbose")
-        if callable(settings.get("reward")):
-            settings["reward"] = register_reward(settings["reward"])
-        if settings.get("reward") is not None:
-            task = task or "reinforcement-learning"
-        train_data, held_out = split_by_name(train_data)
-        if held_out is not None and eval_data is not None:
-            raise UserError("the data has a part to validate on, and there is eval_data, too; leave one of them out.")
-        eval_data = held_out if eval_data is None else eval_data
-        train_data, eval_data = materialize(train_data), None if eval_data is None else materialize(eval_data)
-        if task == "reinforcement-learning":
-            train_data, eval_data = as_prompts(train_data), as_prompts(eval_data)
-        chosen = task is None
-        roles = tuple(columns_of(settings.get("columns")) or ())
-        task = task or self.task_for(infer_format(train_data, roles=roles))
-        data, val_data = (None if d is None else self.spec(d, task, roles).data for d in (train_data, eval_data))
-        fixed = {"task": task, "data": data, "val_data": val_data, "init_from": self.folder()}
-        is_adapted = settings.get("lora_rank") is not None
-        recipe = make_recipe(**{"max_steps": 1, **self.defaults(is_adapted), **settings, **fixed})
-        refuse_set_by_init(recipe, settings)
-        name = Path(self.name).name.removesuffix(f"-{task}")
-        run = choose_run_folder(run_name(None, f"{name}-{task}", "run"), settings.get("out_dir"), resume=False)
+        settings = {"device": str(self.device), **as_settings(settings)}
+        recipe = fine_tuning_recipe(self.name, self.model.config, train_data, eval_data, task, settings)
+        name = Path(self.name).name.removesuffix(f"-{recipe.task}")
+        run = choose_run_folder(run_name(None, f"{name}-{recipe.task}", "run"), settings.get("out_dir"), resume=False)
         with quiet(not verbose):
             if "max_steps" not in settings:
-                recipe = recipe.replace(**(self.schedule(recipe, epochs) | settings))
-            if chosen:
-                say(f"task {task}: it fits {self.describe()} and this data; task=… chooses another")
+                recipe = recipe.replace(**(schedule(recipe, epochs) | settings))
+            if task is None and recipe.training.reward is None:
+                say(f"task {recipe.task}: it fits {self.describe()} and this data; task=… chooses another")
             result = run_recipe(recipe, run)
             self.model, self.tokenizer = hub.load_pretrained(run, self.device, say=say, merge=False)
         self.name = str(run)
         return TrainResult(run, result.state.best_loss, result.state.step, result.interrupted)
 
-    def folder(self) -> str:
-        """The folder that holds this model's weights."""
-        return str(hub.find_model_folder(self.name))
-
-    def defaults(self, is_adapted: bool = False) -> dict[str, Any]:
-        """Settings of a gentle fine-tuning: small steps from pretrained weights, and smaller ones for wide models.
-
-        An adapter takes steps ten times as large (Schulman et al. 2025, "LoRA Without Regret").
-        """
-        rate = 0.04 / self.model.config.d_model  # 5e-5 at 768, as in Devlin et al. 2019, appendix A.3
-        return {
-            "learning_rate": 10 * rate if is_adapted else rate,
-            "weight_decay": 0.01,
-            "beta2": 0.999,
-            "batch_size": 16,
-            "device": str(self.device),
-        }
-
-    def schedule(self, recipe: Recipe, epochs: float | None) -> dict[str, int]:
-        """The number of steps for some epochs of a recipe's data, and the settings that follow from it."""
-        if epochs is not None:
-            check_number("epochs", epochs, above=0)
-        per_epoch = task_class(recipe.task).setup(recipe).train.examples_per_epoch
-        steps = round((epochs or DEFAULT_EPOCHS) * per_epoch / recipe.training.batch_size)
-        steps = max(steps, 1 if epochs else MIN_STEPS)
-        return {"max_steps": steps, "warmup_steps": steps // 10, "eval_interval": max(1, -(-steps // 4))}
-
-    def task_for(self, spec: DataSpec) -> str:
-        """The first task that fits the model and the data. Raises UserError if none does."""
-        candidates = tasks_to_learn(self.model.config.family, self.model.config.head)
-        formats = set(spec.formats)
-        if TEXT_PAIRS in formats:
-            if "translation" in candidates:
-                formats.add("pairs")
-            elif spec.labels_repeat or candidates == ["text-classification"]:
-                formats.add("labeled_text")
-            else:
-                formats.add("conversations")
-        fitting = [task for task in candidates if TASKS[task].data_format in formats]
-        if TEXT_PAIRS in formats and not fitting:
-            raise UserError(
-                "the second of the two texts is different in most examples, so they are no labels; "
-                f"{self.describe()} learns from labels, for which task='text-classification' chooses, or from texts."
-            )
-        if not fitting:
-            raise UserError(
-                f"{self.describe()} can learn {', '.join(candidates)}, and the data is of the format "
-                f"{' or '.join(spec.formats)}; give other data, or another model."
-            )
-        return fitting[0]
-
-    def spec(self, data: Any, task: str, roles: tuple[str, ...] = ()) -> DataSpec:
-        """The data as the task reads it. Raises UserError if it has another format."""
-        check_choice("task", task, TASKS)
-        needed = TASKS[task].data_format
-        spec = infer_format(data, PAIR_NAMES.get(needed), roles or ROLES_OF.get(needed, ()))
-        if needed not in spec.formats and not (TEXT_PAIRS in spec.formats and needed in PAIR_NAMES):
-            raise UserError(
-                f"the task {task} learns from {needed}, and this data is of the format "
-                f"{' or '.join(spec.formats)}; give other data or choose another task."
-            )
-        return spec
+    def merge_adapter(self) -> None:
+        """Merge the adapter into the model's weights, so that `save_pretrained` writes the whole model."""
+        merge_adapter(self.model)
 
     @checked
     def evaluate(
@@ -339,12 +245,8 @@ class LLMTrainer:
         """
         train_data, held_out = split_by_name(data, split)
         data, split = (train_data, split) if held_out is None else (held_out, None)
-        data, named = materialize(data), as_setting(columns)
-        roles = tuple(columns_of(named) or ())
-        task_name = task or self.task_for(infer_format(data, roles=roles))
-        source = self.spec(data, task_name, roles).data
-        is_file = Path(source.split(",")[0]).exists()
-        recipe = make_recipe(task=task_name, data=source, columns=named, rows=rows_for(self.tokenizer))
+        rows = rows_for(self.tokenizer)
+        recipe, is_file = recipe_to_evaluate(self.name, self.model.config, data, task, columns, rows)
         with quiet(not verbose):
             prepared = setup_evaluation(recipe, self.model.config, self.tokenizer, self.name, eval_only=is_file)
             return prepared.evaluate(self.model, split or prepared.eval_split)
@@ -548,24 +450,14 @@ class LLMTrainer:
             options: fields of `BeamOptions`: beams, length_penalty, max_new_tokens.
         """
         self.check("translation")
-        sources = [text] if isinstance(text, str) else list(text)
-        results = beam_search(self.model, self.tokenizer, sources, options_for(self.model, BeamOptions, **options))
-        texts = [best.text.strip() for best, *_ in results]
-        return texts[0] if isinstance(text, str) else texts
+        options = options_for(self.model, BeamOptions, **options)
+
+        def translations(sources: list[str]) -> list[str]:
+            return [best.text.strip() for best, *_ in beam_search(self.model, self.tokenizer, sources, options)]
+
+        return for_each(text, translations)
 
     summarize = translate  # the same to the model: it writes what it was trained to write
-
-    @checked
-    def fill_mask(self, text: str, n: int = 5) -> list[list[tuple[str, float]]]:
-        """The n most likely tokens for each [MASK] in a text, with their probabilities (a BERT).
-
-        >>> model = LLMTrainer.from_pretrained("storyworld-bert")
-        >>> [word for word, probability in model.fill_mask("Once there was a [MASK] girl called Anna.", n=3)[0]]
-        ['careful', 'proud', 'shy']
-        """
-        self.check("fill-mask")
-        check_number("n", n, whole=True, at_least=1)
-        return fill_masks(self.model, self.tokenizer, text, n)
 
     @checked
     def unmask(
@@ -585,9 +477,19 @@ class LLMTrainer:
             The text without masks; for several texts, a list.
         """
         self.check("fill-mask")
-        texts = [text] if isinstance(text, str) else list(text)
-        results = unmask(self.model, self.tokenizer, texts, steps, temperature, order, seed)
-        return results[0] if isinstance(text, str) else results
+        return for_each(text, lambda texts: unmask(self.model, self.tokenizer, texts, steps, temperature, order, seed))
+
+    @checked
+    def fill_mask(self, text: str, n: int = 5) -> list[list[tuple[str, float]]]:
+        """The n most likely tokens for each [MASK] in a text, with their probabilities (a BERT).
+
+        >>> model = LLMTrainer.from_pretrained("storyworld-bert")
+        >>> [word for word, probability in model.fill_mask("Once there was a [MASK] girl called Anna.", n=3)[0]]
+        ['careful', 'proud', 'shy']
+        """
+        self.check("fill-mask")
+        check_number("n", n, whole=True, at_least=1)
+        return fill_masks(self.model, self.tokenizer, text, n)
 
     @checked
     def classify(self, text: str | Iterable[str]) -> Any:
@@ -601,11 +503,13 @@ class LLMTrainer:
         {'bad': 1, 'good': 0}
         """
         self.check("classification")
-        texts = [text] if isinstance(text, str) else list(text)
         labels = self.model.config.labels
-        rows = classify(self.model, self.tokenizer, texts).tolist()
-        results = [dict(sorted(zip(labels, row, strict=True), key=lambda pair: -pair[1])) for row in rows]
-        return results[0] if isinstance(text, str) else results
+
+        def probabilities(texts: list[str]) -> list[dict[str, float]]:
+            rows = classify(self.model, self.tokenizer, texts).tolist()
+            return [dict(sorted(zip(labels, row, strict=True), key=lambda pair: -pair[1])) for row in rows]
+
+        return for_each(text, probabilities)
 
     @checked
     def find_entities(self, text: str | Iterable[str]) -> Any:
@@ -622,9 +526,7 @@ class LLMTrainer:
         [('Clara', 'PERSON', 0, 5), ('forest', 'PLACE', 14, 20)]
         """
         self.check("token-classification")
-        texts = [text] if isinstance(text, str) else list(text)
-        results: list[list[Entity]] = find_entities(self.model, self.tokenizer, texts)
-        return results[0] if isinstance(text, str) else results
+        return for_each(text, partial(find_entities, self.model, self.tokenizer))
 
     @checked
     def score(self, text: str | Iterable[str], prompt: str = "") -> Any:
@@ -638,9 +540,7 @@ class LLMTrainer:
         True
         """
         self.check("scoring")
-        texts = [text] if isinstance(text, str) else list(text)
-        scores = score(self.model, self.tokenizer, [prompt] * len(texts), texts)
-        return scores[0] if isinstance(text, str) else scores
+        return for_each(text, lambda texts: score(self.model, self.tokenizer, [prompt] * len(texts), texts))
 
     @checked
     def answer(self, question: str, context: str) -> BestAnswer:
@@ -675,13 +575,7 @@ class LLMTrainer:
         """
         self.check("embedding")
         check_number("batch_size", batch_size, whole=True, at_least=1)
-        texts = [text] if isinstance(text, str) else list(text)
-        vectors = embed(self.model, self.tokenizer, texts, pooling, normalize, batch_size)
-        return vectors[0] if isinstance(text, str) else vectors
-
-    def merge_adapter(self) -> None:
-        """Merge the adapter into the model's weights, so that `save_pretrained` writes the whole model."""
-        merge_adapter(self.model)
+        return for_each(text, lambda texts: embed(self.model, self.tokenizer, texts, pooling, normalize, batch_size))
 
     @checked
     def save_pretrained(self, folder: str | Path, half: bool = False) -> None:

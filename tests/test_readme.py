@@ -11,10 +11,10 @@ import pytest
 
 from lessons.machinery.commands import main as lessons
 from lessons.machinery.discovery import find_lesson
-from llmasos import sdk
 from llmasos.datasets import infer
 from llmasos.datasets.storyworld import valid_prefix
 from llmasos.hub import card_examples
+from llmasos.tasks import infer_task
 from llmasos.training.named_recipes import RECIPES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -75,7 +75,7 @@ def test_every_python_block_runs_and_prints_what_it_says(tmp_path, monkeypatch, 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr(infer, "cache_folder", lambda: tmp_path / "cache")
-    monkeypatch.setattr(sdk, "MIN_STEPS", 2)
+    monkeypatch.setattr(infer_task, "MIN_STEPS", 2)
     (tmp_path / "my_book.txt").write_text("Once there was a book. " * 200)
     names: dict = {}
     for block in blocks("python"):

@@ -1,6 +1,7 @@
 """LLMTrainer: opening, training on whatever is given, measuring, using, saving; and that its rooms agree with it."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 from task_helpers import RUNS, train, workplace, write_jsonl
 
 import llmasos
-from llmasos import LLMServing, LLMTrainer, hub
+from llmasos import LLMServing, LLMTrainer, hub, sdk
 from llmasos.cli.train import main as train_main
 from llmasos.datasets import infer as infer_module
 from llmasos.datasets.infer import infer_format
@@ -243,6 +244,14 @@ def test_the_face_names_what_there_is():
         _ = llmasos.Trainer
     with pytest.raises(AttributeError, match="no attribute 'numpy'; it has LLMTrainer"):
         _ = llmasos.numpy
+
+
+def test_the_first_lines_of_the_sdk_are_an_index_of_its_methods_in_their_order():
+    lines = re.findall(r"^    \w+ {2,}(.+)$", sdk.__doc__, re.MULTILINE)
+    named = re.findall(r"\w+", " ".join(lines))
+    helpers = {"check", "describe", "opened_draft"}
+    defined = [name for name in vars(LLMTrainer) if not name.startswith("_") and name not in helpers]
+    assert named == defined
 
 
 def test_importing_llmasos_imports_nothing_large():

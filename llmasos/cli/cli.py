@@ -13,7 +13,6 @@ from typing import Any, NoReturn
 
 from llmasos import __version__
 from llmasos.arguments import WORDS
-from llmasos.cli.terminal import well_formed
 from llmasos.console import Output, OutputLost, say
 from llmasos.errors import MEMORY_ADVICE, UserError, is_out_of_memory, nearest
 from llmasos.settings import check_choice
@@ -155,3 +154,11 @@ class ArgumentParser(argparse.ArgumentParser):
         """Parse arguments, whose characters are right in every locale. The name of an existing file stays as it is."""
         words = sys.argv[1:] if args is None else args
         return super().parse_known_args([w if os.path.exists(w) else well_formed(w) for w in words], namespace)
+
+
+def well_formed(text: str) -> str:
+    """A text from the command line or the terminal, without the surrogates in which Python wraps unexpected bytes.
+
+    Where the system's encoding is not UTF-8, UTF-8 arrives as such bytes; others become U+FFFD.
+    """
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

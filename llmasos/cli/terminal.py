@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from typing import TextIO
 
+from llmasos.cli.cli import well_formed
 from llmasos.console import say
 
 BOLD, DIM, RESET = "\x1b[1m", "\x1b[2m", "\x1b[0m"
@@ -68,14 +69,6 @@ def typed_lines() -> Iterator[str]:
             print(file=sys.stderr)
             return
         yield well_formed(line.removesuffix("\r"))  # a lone "\r" inside ends no line
-
-
-def well_formed(text: str) -> str:
-    """A text from the command line or the terminal, without the surrogates in which Python wraps unexpected bytes.
-
-    Where the system's encoding is not UTF-8, UTF-8 arrives as such bytes; others become U+FFFD.
-    """
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def note(text: str) -> None:

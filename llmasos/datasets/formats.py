@@ -13,14 +13,14 @@
 | `prompts` | prompt | a text file with a prompt in each line | storyworld, sums |
 | `queries` | query, passage | | storyworld |
 
-The columns may also have the names that published files give them (`ROLES`): sentence and gold_label; instruction,
-input and output; conversations with "from" and "value". Each format is one entry of `FORMATS`; everything else is
-shared. An empty answer means that the context does not answer the question; answer_start counts characters from 0, and
-without it the first occurrence of the answer is taken.
+The columns may also have the names that published files give them (`table_examples.ROLES`): sentence and gold_label;
+instruction, input and output; conversations with "from" and "value". Each format is one entry of `FORMATS`; everything
+else is shared. An empty answer means that the context does not answer the question; answer_start counts characters from
+0, and without it the first occurrence of the answer is taken.
 
 **To add a dataset** of examples: an entry in `catalog.DATASETS`, and in `readers.PUBLISHED` the function that reads
-its files. **To add a format**: its type in `examples.py`, its name in `catalog.FORMATS`, an entry in `FORMATS`, and,
-for files that are not tables, a reader in `readers.py`.
+its files. **To add a format**: its type in `examples.py`, its name in `catalog.FORMATS`, an entry in `FORMATS`; how a
+row becomes an example in `table_examples.py` and, for files that are not tables, a reader in `readers.py`.
 """
 
 from collections.abc import Callable
@@ -31,32 +31,9 @@ from typing import Any
 
 from llmasos.datasets import catalog
 from llmasos.datasets.conll import is_conll, read_conll
-from llmasos.datasets.examples import (
-    QA,
-    Conversation,
-    LabeledText,
-    Pair,
-    Preference,
-    Prompt,
-    Query,
-    ScoredText,
-    Splits,
-    TaggedText,
-    fingerprint_of,
-    split_off_validation,
-)
-from llmasos.datasets.mixture import mixture_of
+from llmasos.datasets.examples import LabeledText, Splits, TaggedText, fingerprint_of, split_off_validation
 from llmasos.datasets.paths import title_of
-from llmasos.datasets.readers import (
-    PUBLISHED,
-    find_answer,
-    is_squad,
-    make_conversation,
-    read_parallel,
-    read_prompts,
-    read_squad,
-    to_context,
-)
+from llmasos.datasets.readers import PUBLISHED, is_squad, make_conversation, read_parallel, read_prompts, read_squad
 from llmasos.datasets.storyworld.task_examples import (
     LANGUAGES,
     storyworld_conversations,
@@ -70,137 +47,28 @@ from llmasos.datasets.storyworld.task_examples import (
     storyworld_summaries,
     storyworld_tagged_texts,
 )
-from llmasos.datasets.tables import TABLE_ENDINGS, Columns, Role, RowFormat, read_examples
-from llmasos.datasets.tagging import tagged_words, types_of
-from llmasos.datasets.text_io import ending_of
-from llmasos.datasets.values import (
-    BadRow,
-    BadRows,
-    filled_text,
-    is_missing,
-    to_number,
-    to_plain,
-    to_text,
-    to_whole_number,
+from llmasos.datasets.table_examples import (
+    make_instruction,
+    make_labeled_text,
+    make_pair,
+    make_preference,
+    make_prompt,
+    make_query,
+    make_question,
+    make_question_with_answers,
+    make_scored_text,
+    make_tagged_text,
+    roles,
 )
-from llmasos.errors import UserError, shown
+from llmasos.datasets.tables import TABLE_ENDINGS, Columns, RowFormat, read_examples
+from llmasos.datasets.tagging import types_of
+from llmasos.datasets.text import mixture_of
+from llmasos.datasets.text_io import ending_of
+from llmasos.datasets.values import BadRows
+from llmasos.errors import UserError
 from llmasos.storage.user_path import user_path
 
 Reader = Callable[[BadRows], list[Any]]  # reads the files it was made for
-
-
-# ---- A row of a table → an example -----------------------------------------------------------------------------------
-
-ROLES = {  # role → the names of its column in files that are often met, the role's own first
-    "text": ("text", "sentence", "sentence1", "premise", "review"),
-    "second": ("second", "sentence2", "hypothesis"),
-    "label": ("label", "gold_label", "class", "sentiment"),
-    "score": ("score", "similarity", "similarity_score", "rating"),
-    "tokens": ("tokens", "words"),
-    "tags": ("tags", "ner_tags", "labels"),
-    "source": ("source", "article", "document", "dialogue"),
-    "target": ("target", "highlights", "summary"),
-    "context": ("context",),
-    "question": ("question",),
-    "answer": ("answer", "output", "completion", "response"),
-    "answer_start": ("answer_start",),
-    "answers": ("answers",),
-    "messages": ("messages", "conversations", "conversation"),
-    "prompt": ("prompt", "instruction", "question", "input"),
-    "input": ("input", "context"),
-    "system": ("system",),
-    "chosen": ("chosen",),
-    "rejected": ("rejected",),
-    "query": ("query", "anchor", "question"),
-    "passage": ("passage", "positive", "context", "answer"),
-}
-
-
-def roles(*required: str, optional: tuple[str, ...] = ()) -> dict[str, Role]:
-    """Return the roles of a row."""
-    return {role: Role(ROLES[role], role not in optional) for role in (*required, *optional)}
-
-
-def make_labeled_text(cells: dict[str, Any]) -> LabeledText:
-    """Make a labeled text of the cells of a row."""
-    second = to_text(cells["second"], "second").strip()
-    return LabeledText(filled_text(cells["text"], "text"), filled_text(cells["label"], "label"), second or None)
-
-
-def make_scored_text(cells: dict[str, Any]) -> ScoredText:
-    """Make a text with its score of the cells of a row."""
-    second = to_text(cells["second"], "second").strip()
-    return ScoredText(filled_text(cells["text"], "text"), to_number(cells["score"], "score"), second or None)
-
-
-def make_tagged_text(cells: dict[str, Any]) -> TaggedText:
-    """Make a text of the words of a row, with their labels."""
-    words, labels = cells["tokens"], cells["tags"]
-    if not isinstance(words, list) or not isinstance(labels, list):
-        raise BadRow('tokens and tags are not two lists, such as ["Anna", "ran"] and ["B-PER", "O"].')
-    if any(not isinstance(to_plain(label), str) for label in labels):
-        raise BadRow("the tags are not all text; write the names of the labels, such as B-PER, instead of numbers.")
-    return tagged_words([to_text(word, "word") for word in words], [to_text(label, "label") for label in labels])
-
-
-def make_pair(cells: dict[str, Any]) -> Pair:
-    """Make a pair of the cells of a row."""
-    return Pair(filled_text(cells["source"], "source"), filled_text(cells["target"], "target"))
-
-
-def make_question(cells: dict[str, Any]) -> QA:
-    """Make a question of the cells of a row."""
-    context, text = to_context(cells["context"]), to_text(cells["answer"], "answer")
-    start = None if is_missing(cells["answer_start"]) else to_whole_number(cells["answer_start"], "answer_start")
-    has_none = not text and start in (None, -1)
-    answers = () if has_none else (find_answer(context, text if start is not None else text.strip(), start),)
-    return QA(context, filled_text(cells["question"], "question"), answers)
-
-
-def make_question_with_answers(cells: dict[str, Any]) -> QA:
-    """Make a question of a row as `datasets` has those of SQuAD: answers is {"text": […], "answer_start": […]}."""
-    context, answers = to_context(cells["context"]), cells["answers"]
-    if not isinstance(answers, dict) or not all(isinstance(answers.get(key), list) for key in ("text", "answer_start")):
-        raise BadRow('answers is not an object with two lists, "text" and "answer_start".')
-    if len(answers["text"]) != len(answers["answer_start"]):
-        raise BadRow("answers has a different number of texts and of answer_starts.")
-    spans = [
-        find_answer(context, to_text(text, "answer"), to_whole_number(start, "answer_start"))
-        for text, start in zip(answers["text"], answers["answer_start"], strict=True)
-    ]
-    return QA(context, filled_text(cells["question"], "question"), tuple(dict.fromkeys(spans)))
-
-
-def make_instruction(cells: dict[str, Any]) -> Conversation:
-    """Make a conversation of one question and its answer of the cells of a row; an input follows the instruction.
-
-    Both may be lists of messages, as TRL writes them.
-    """
-    if isinstance(cells["prompt"], list) and isinstance(cells["answer"], list):
-        return make_conversation({"messages": cells["prompt"] + cells["answer"], "system": cells["system"]})
-    system, text = (to_text(cells[role], role).strip() for role in ("system", "input"))
-    prompt = "\n\n".join(filter(None, (filled_text(cells["prompt"], "prompt"), text)))
-    opening = (("system", system),) if system else ()
-    return Conversation((*opening, ("user", prompt), ("assistant", filled_text(cells["answer"], "answer"))))
-
-
-def make_preference(cells: dict[str, Any]) -> Preference:
-    """Make a preference of the cells of a row."""
-    prompt = to_text(cells["prompt"], "prompt")
-    chosen, rejected = (filled_text(cells[role], f"{role} text") for role in ("chosen", "rejected"))
-    if chosen == rejected:
-        raise BadRow(f"chosen and rejected are the same text ({shown(chosen[:60])}), so there is nothing to prefer.")
-    return Preference(prompt, chosen, rejected)
-
-
-def make_query(cells: dict[str, Any]) -> Query:
-    """Make a query of the cells of a row."""
-    return Query(filled_text(cells["query"], "query"), filled_text(cells["passage"], "passage"))
-
-
-def make_prompt(cells: dict[str, Any]) -> Prompt:
-    """Make a prompt of the cell of a row."""
-    return Prompt(filled_text(cells["prompt"], "prompt"))
 
 
 # ---- Files that are not tables ---------------------------------------------------------------------------------------
@@ -368,8 +236,8 @@ def open_examples(
         format: a key of `FORMATS`.
         name_or_path: a dataset's name (see `dataset_names(format)`), "storyworld:N" for N training stories, the path
             of a `.csv`, `.tsv`, `.jsonl` or `.json` file, or another type of file that the format allows.
-        columns: role → name of its column, or its number in a table without names, if it is not one of `ROLES`:
-            `{"text": "review", "label": "stars"}`.
+        columns: role → name of its column, or its number in a table without names, if it is not one of
+            `table_examples.ROLES`: `{"text": "review", "label": "stars"}`.
         val: a second file (or pair of files) that is held out; without it a tenth of the first is (of each label), by a
             hash of the examples. A label that only held-out texts would have stays in training.
         skip_bad: skip unusable rows, with a sentence each in `Splits.skipped`, instead of stopping at the first.

@@ -14,14 +14,12 @@ all parts together, whatever the weights: losses of other weights can then be co
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
 
 from llmasos.datasets.source import Piece, TextSource, check_split
 from llmasos.errors import UserError
-from llmasos.storage.user_path import user_path
 
 if TYPE_CHECKING:  # --help needs no numpy
     import numpy as np
@@ -35,30 +33,6 @@ class Rows(Protocol):
     examples_per_epoch: int
 
     def example(self, seed: int, index: int) -> Any: ...
-
-
-def mixture_of(name: str) -> list[tuple[str, float]]:
-    """The texts and weights in "a.txt=0.7,b.txt=0.3"; none if it is no mixture. The weights are normalized to 1.
-
-    >>> mixture_of("a.txt=3,b.txt=1"), mixture_of("storyworld:dirt=0.5"), mixture_of("a.txt,b.txt")
-    ([('a.txt', 0.75), ('b.txt', 0.25)], [], [])
-
-    Raises:
-        UserError: a weight is missing or not positive, or a text is named twice.
-    """
-    parts = [part.strip() for part in name.split(",")]
-    matches = [re.fullmatch(r"(.+)=(\d+\.?\d*|\.\d+)", part) for part in parts]
-    if len(parts) < 2 or not any(matches) or user_path(name).exists():
-        return []
-    texts, weights = [], []
-    for part, match in zip(parts, matches, strict=True):
-        if not match or float(match[2]) <= 0:
-            raise UserError(f"{part!r} in a mixture has no weight; write TEXT=WEIGHT, a number above 0, for each text.")
-        texts.append(match[1])
-        weights.append(float(match[2]))
-    if len({*texts}) < len(texts):
-        raise UserError(f"the mixture {name!r} has a text twice; name each text once.")
-    return [(text, weight / sum(weights)) for text, weight in zip(texts, weights, strict=True)]
 
 
 class MixedText(TextSource):

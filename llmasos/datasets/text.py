@@ -15,13 +15,14 @@ A known name always means the dataset; write `./NAME` for a file or folder of th
 Any of these may be compressed (`book.txt.gz`).
 """
 
+import re
 from pathlib import Path
 
 from llmasos.datasets import catalog
 from llmasos.datasets.catalog import DATASETS, Dataset
 from llmasos.datasets.fetch import find_files
 from llmasos.datasets.json_records import JSON_ENDINGS, holds_lines
-from llmasos.datasets.mixture import MixedText, mixture_of
+from llmasos.datasets.mixture import MixedText
 from llmasos.datasets.paths import title_of
 from llmasos.datasets.python_docs import PythonReference, python_source
 from llmasos.datasets.source import END_OF_TEXT, FileDocuments, PlainText, SplitText, TextSource, has_marks
@@ -76,6 +77,30 @@ def open_text(name_or_path: str | Path, field: str = "text", val: str | Path | N
     if path.exists():
         return open_file(path, field)
     raise catalog.unknown_name(name)
+
+
+def mixture_of(name: str) -> list[tuple[str, float]]:
+    """The texts and weights in "a.txt=0.7,b.txt=0.3"; none if it is no mixture. The weights are normalized to 1.
+
+    >>> mixture_of("a.txt=3,b.txt=1"), mixture_of("storyworld:dirt=0.5"), mixture_of("a.txt,b.txt")
+    ([('a.txt', 0.75), ('b.txt', 0.25)], [], [])
+
+    Raises:
+        UserError: a weight is missing or not positive, or a text is named twice.
+    """
+    parts = [part.strip() for part in name.split(",")]
+    matches = [re.fullmatch(r"(.+)=(\d+\.?\d*|\.\d+)", part) for part in parts]
+    if len(parts) < 2 or not any(matches) or user_path(name).exists():
+        return []
+    texts, weights = [], []
+    for part, match in zip(parts, matches, strict=True):
+        if not match or float(match[2]) <= 0:
+            raise UserError(f"{part!r} in a mixture has no weight; write TEXT=WEIGHT, a number above 0, for each text.")
+        texts.append(match[1])
+        weights.append(float(match[2]))
+    if len({*texts}) < len(texts):
+        raise UserError(f"the mixture {name!r} has a text twice; name each text once.")
+    return [(text, weight / sum(weights)) for text, weight in zip(texts, weights, strict=True)]
 
 
 def split_field(path: Path) -> tuple[Path, str]:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from llmasos.capabilities import TASKS
 from llmasos.datasets import Examples, Splits, by_length, open_examples
 from llmasos.errors import UserError
-from llmasos.tasks.task import Task
+from llmasos.tasks.task import Task, columns_of
 from llmasos.training.recipe import Recipe
 
 
@@ -123,18 +123,3 @@ class ExampleTask(Task):
             where = self.data.name if self.eval_only else f"the split {split} of {self.data.name}"
             raise UserError(f"no example of {where} is usable; the last: {self.data.skipped[-1]}")
         return usable
-
-
-def columns_of(columns: str | None) -> dict[str, str] | None:
-    """A recipe's columns as role → name.
-
-    >>> columns_of("text=review,label=stars")
-    {'text': 'review', 'label': 'stars'}
-    """
-    if columns is None:
-        return None
-    pairs = [part.partition("=") for part in columns.split(",")]
-    roles = {role.strip() for role, _, _ in pairs}
-    if len(roles) < len(pairs) or not all(role.strip() and name.strip() for role, _, name in pairs):
-        raise UserError(f"columns is {columns!r}; write ROLE=NAME,…, for example text=review,label=stars.")
-    return {role.strip(): name.strip() for role, _, name in pairs}

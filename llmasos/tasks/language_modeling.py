@@ -25,8 +25,7 @@ from llmasos.evaluation.perplexity import evaluate_documents, evaluate_text
 from llmasos.generation import SamplingOptions, generate
 from llmasos.models import Model, ModelConfig, flops_per_token
 from llmasos.objectives import CausalLM
-from llmasos.tasks.example_task import columns_of
-from llmasos.tasks.task import Report, Task
+from llmasos.tasks.task import Report, Task, columns_of
 from llmasos.tokenizers import TOKENIZERS, Tokenizer
 from llmasos.training.recipe import Recipe
 

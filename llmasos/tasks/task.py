@@ -367,3 +367,18 @@ def task_class(name: str) -> type[Task]:
     """The class of a task. Raises UserError if there is no task of this name."""
     check_choice("task", name, TASKS)
     return imported(TASKS[name].implementation)
+
+
+def columns_of(columns: str | None) -> dict[str, str] | None:
+    """A recipe's columns as role → name.
+
+    >>> columns_of("text=review,label=stars")
+    {'text': 'review', 'label': 'stars'}
+    """
+    if columns is None:
+        return None
+    pairs = [part.partition("=") for part in columns.split(",")]
+    roles = {role.strip() for role, _, _ in pairs}
+    if len(roles) < len(pairs) or not all(role.strip() and name.strip() for role, _, name in pairs):
+        raise UserError(f"columns is {columns!r}; write ROLE=NAME,…, for example text=review,label=stars.")
+    return {role.strip(): name.strip() for role, _, name in pairs}

@@ -7,7 +7,8 @@ import pytest
 
 from llmasos.datasets import Windows, open_text
 from llmasos.datasets.batching import Examples
-from llmasos.datasets.mixture import MixedText, Mixture, mixture_of
+from llmasos.datasets.mixture import MixedText, Mixture
+from llmasos.datasets.text import mixture_of
 from llmasos.datasets.tokens import build_tokens
 from llmasos.errors import UserError
 from llmasos.tokenizers import ByteTokenizer

@@ -18,8 +18,7 @@ from llmasos.generation import BeamOptions, SamplingOptions
 from llmasos.storage import read_json, write_json
 from llmasos.tasks import Report, Task, answer_questions, classify, fill_masks, respond, task_class
 from llmasos.tasks import bert_pretraining as bert_module
-from llmasos.tasks.example_task import columns_of
-from llmasos.tasks.task import batches
+from llmasos.tasks.task import batches, columns_of
 from llmasos.training.recipe import make_recipe
 
 TINY = {"n_layers": 2, "n_heads": 2, "d_model": 32, "context_length": 40, "dropout": 0.2, "vocab_size": 300}

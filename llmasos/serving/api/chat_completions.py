@@ -18,6 +18,7 @@ from llmasos.errors import UserError
 from llmasos.prompting import ChatTemplate, Conversation, Message, offer_tools
 from llmasos.prompting.chat_template import ASSISTANT, PLAIN, ROLES, TOOL
 from llmasos.serving.api import openai_fields, tools
+from llmasos.serving.api.fields import max_tokens_field, model_field, token_ids
 from llmasos.serving.api.generation import (
     DEFAULT_TOKENS,
     MAX_ALTERNATIVES,
@@ -31,19 +32,7 @@ from llmasos.serving.api.generation import (
 )
 from llmasos.serving.api.openapi import STRING, array_of, enum, nullable, object_of
 from llmasos.serving.api.response_format import ResponseFormat
-from llmasos.serving.api.validators import (
-    AnyOf,
-    Boolean,
-    Choice,
-    Field,
-    Integer,
-    ListOf,
-    Object,
-    Text,
-    max_tokens_field,
-    model_field,
-    token_ids,
-)
+from llmasos.serving.api.validators import AnyOf, Boolean, Choice, Field, Integer, ListOf, Object, Text
 from llmasos.serving.http.errors import RequestError, show
 from llmasos.serving.http.http_types import Request, Response, Route
 from llmasos.serving.requests import Event, GeneratedToken, GenerationRequest

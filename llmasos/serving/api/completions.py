@@ -6,6 +6,7 @@ from typing import Any
 
 from llmasos.serving.api import openai_fields
 from llmasos.serving.api.echo import Echo, OffsetCounter, read_prompts, with_special_start
+from llmasos.serving.api.fields import as_list, max_tokens_field, model_field, token_ids
 from llmasos.serving.api.generation import (
     DEFAULT_TOKENS,
     MAX_ALTERNATIVES,
@@ -19,19 +20,7 @@ from llmasos.serving.api.generation import (
     sampling_options,
 )
 from llmasos.serving.api.openapi import INTEGER, NUMBER, STRING, array_of, nullable, object_of
-from llmasos.serving.api.validators import (
-    AnyOf,
-    Boolean,
-    Field,
-    Integer,
-    ListOf,
-    Object,
-    Text,
-    as_list,
-    max_tokens_field,
-    model_field,
-    token_ids,
-)
+from llmasos.serving.api.validators import AnyOf, Boolean, Field, Integer, ListOf, Object, Text
 from llmasos.serving.http.http_types import Request, Response, Route
 from llmasos.serving.requests import Event, GeneratedToken, GenerationRequest
 from llmasos.serving.served_model import ServedModel

@@ -8,9 +8,10 @@ from typing import Any
 from llmasos.generation import SamplingOptions
 from llmasos.generation.options import options_for, sampler_fields
 from llmasos.serving.api import openai_fields
+from llmasos.serving.api.fields import option_field
 from llmasos.serving.api.openapi import INTEGER, NUMBER, STRING, USAGE, Schema, array_of, enum, object_of
 from llmasos.serving.api.sse import CHECK_CLIENT_SECONDS, cancel_all, stream
-from llmasos.serving.api.validators import AnyOf, Boolean, Field, Integer, ListOf, Object, Text, option_field
+from llmasos.serving.api.validators import AnyOf, Boolean, Field, Integer, ListOf, Object, Text
 from llmasos.serving.http.errors import RequestError
 from llmasos.serving.http.http_types import Request, Response, json_response
 from llmasos.serving.requests import Event, GeneratedToken, GenerationRequest

@@ -8,8 +8,9 @@ from llmasos.datasets import QA
 from llmasos.interpret import occlusion
 from llmasos.objectives.question_answering import make_windows
 from llmasos.serving.api.embeddings import MAX_INPUT, MAX_INPUTS
+from llmasos.serving.api.fields import as_list, input_field, model_field
 from llmasos.serving.api.openapi import INTEGER, NUMBER, STRING, array_of, enum, nullable, object_of
-from llmasos.serving.api.validators import Boolean, Field, Integer, Object, Text, as_list, input_field, model_field
+from llmasos.serving.api.validators import Boolean, Field, Integer, Object, Text
 from llmasos.serving.http.errors import RequestError
 from llmasos.serving.http.http_types import Request, Response, Route, json_response
 from llmasos.serving.served_model import ServedModel

@@ -7,8 +7,9 @@ from llmasos import hub
 from llmasos.datasets.storyworld import stories
 from llmasos.errors import UserError
 from llmasos.hub.resolve import shipped_models
+from llmasos.serving.api.fields import model_field
 from llmasos.serving.api.openapi import INTEGER, STRING, array_of, enum, nullable, object_of
-from llmasos.serving.api.validators import Boolean, Choice, Field, Object, Text, model_field
+from llmasos.serving.api.validators import Boolean, Choice, Field, Object, Text
 from llmasos.serving.http.http_types import Request, Response, Route, json_response
 from llmasos.serving.served_model import ServedModel
 from llmasos.tokenizers import OPENAI_ENCODINGS, Tokenizer, train_tokenizer
