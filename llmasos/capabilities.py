@@ -115,7 +115,7 @@ TASKS: dict[str, TaskInfo] = {
         FAMILIES, "classifier", "labeled_text", "accuracy", "classification", per_example=True,
     ),
     "token-classification": TaskInfo(
-        "find the names in a text, and of what they are (NER)",
+        "find the names in a text and their types (NER)",
         "llmasos.tasks.token_classification:TokenClassificationTask",
         FAMILIES, "token_classifier", "tagged_text", "entity F1", "token-classification",
     ),

@@ -249,7 +249,7 @@ class Chat:
             conversation.answer(answer)
         else:
             conversation.undo()
-            note("the answer is empty; try to say it differently")
+            note("the answer is empty; try to put it differently")
 
     def make_room(self) -> None:
         """Drop what no longer fits into the context, and say so."""

@@ -66,8 +66,8 @@ def run_suites(args: argparse.Namespace) -> int:
     Raises:
         UserError: a model cannot continue a text, there is no such suite, or a flag does not fit.
     """
-    if given := [name for name in (*CHANGES, "split") if getattr(args, name, None)]:
-        raise UserError(f"a suite brings its own data; leave --{given[0].replace('_', '-')} out.")
+    if unused := [name for name in (*CHANGES, "split") if getattr(args, name, None)]:
+        raise UserError(f"a suite brings its own data; leave --{unused[0].replace('_', '-')} out.")
     against = args.against or []
     if (len(args.model) > 1 or against) and len(args.model) != len(against):
         raise UserError(

@@ -16,10 +16,10 @@ from llmasos.storage.user_path import user_path
 DEFAULTS = {"temperature": 0.8}  # of a model that recommends nothing: a small one says more sense below 1
 
 
-def add_option_flags(parser: argparse.ArgumentParser, *kinds: type[SamplingOptions | BeamOptions]) -> None:
-    """Add a flag for every option of these kinds, each once."""
+def add_option_flags(parser: argparse.ArgumentParser, *classes: type[SamplingOptions | BeamOptions]) -> None:
+    """Add a flag for every option of these classes, each once."""
     group = parser.add_argument_group("decoding", "Defaults are for a model that recommends no other values.")
-    options = {field.name: field for kind in reversed(kinds) for field in dataclasses.fields(kind) if field.metadata}
+    options = {field.name: field for cls in reversed(classes) for field in dataclasses.fields(cls) if field.metadata}
     for name, field in options.items():
         add_flag(group, field, DEFAULTS.get(name, field.default))
     group.add_argument(

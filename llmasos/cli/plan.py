@@ -222,7 +222,7 @@ def serving_lines(config: ModelConfig, device: Device, args: argparse.Namespace)
     ]
     if plan.n_sequences == 0:
         needed = math.ceil((plan.weight_bytes + whole) / device.memory)
-        return [*lines, f"            it does not fit; at least {needed:,} of these devices hold it together"]
+        return [*lines, f"            it does not fit; at least {needed:,} of these devices are needed"]
     what = "full sequences" if args.text_length is None else f"sequences of {args.text_length:,} tokens"
     what += "" if args.page_size is None else f" in pages of {args.page_size:,}"
     return [

@@ -293,12 +293,12 @@ def read_prompts(writer: Writer | Responder, options: SamplingOptions | BeamOpti
     for number, line in enumerate(typed_lines()):
         if line.strip() == "/quit":
             return
-        own = options  # a repeated prompt gets another text, but a repeated session gets the same texts
+        line_options = options  # a repeated prompt gets another text, but a repeated session gets the same texts
         if isinstance(options, SamplingOptions):
-            own = dataclasses.replace(options, seed=options.seed + number)
+            line_options = dataclasses.replace(options, seed=options.seed + number)
         try:
             with explain_out_of_memory():
-                writer.write([line], own)
+                writer.write([line], line_options)
         except UserError as error:  # concerns this prompt only
             note(str(error))
         except KeyboardInterrupt:

@@ -20,10 +20,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print_recipes()
         return 0
     new = named_recipe(name or DEFAULT_RECIPE, **({} if resume else flags))  # an unknown name is the first error
-    place = run_name(name, flags.get("data"), DEFAULT_RECIPE), flags.get("out_dir")
-    restarted = None if resume else run_of_this_launch(*place)
+    name_and_folder = run_name(name, flags.get("data"), DEFAULT_RECIPE), flags.get("out_dir")
+    restarted = None if resume else run_of_this_launch(*name_and_folder)
     resume = resume or restarted is not None
-    run = restarted or choose_run_folder(*place, resume)
+    run = restarted or choose_run_folder(*name_and_folder, resume)
     if not resume and "init_from" not in flags:
         new = or_from_shipped(new, say)
     recipe = resumed_recipe(run, flags) if resume else new

@@ -91,9 +91,9 @@ def arithmetic_conversations(
         questions, answer = WORDINGS[operator]
         result = {"*": a * b, "+": a + b, "-": a - b}[operator]
         call = write_call(ToolCall("calculator", {"expression": f"{a} {operator} {b}"}))
-        asked = [("assistant", call), ("tool", str(result))] if tool else []
+        tool_turns = [("assistant", call), ("tool", str(result))] if tool else []
         reply = str(result) if short else answer.format(a=a, b=b, result=result)
-        yield Conversation((*system, ("user", questions[wording].format(a=a, b=b)), *asked, ("assistant", reply)))
+        yield Conversation((*system, ("user", questions[wording].format(a=a, b=b)), *tool_turns, ("assistant", reply)))
 
 
 def open_arithmetic(name: str) -> Splits[Conversation]:

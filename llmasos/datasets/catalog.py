@@ -250,7 +250,7 @@ def unknown_name(name: str, format: str = "text") -> UserError:
         problem = f"the dataset {name!r} has the format {' and '.join(formats)}, not {format}; choose another"
     elif format == "text" and "," in name:
         weights = ",".join(f"{part.strip()}=0.5" for part in name.split(","))
-        problem = f"{name!r} is no text; to mix several, give each its weight: {weights}"
+        problem = f"{name!r} is not a text; to mix several, give each its weight: {weights}"
     else:
         suggestion = nearest(name, names) or "; check the path, or choose a dataset"
         problem = f"there is no file, folder or dataset {name!r}{suggestion}"

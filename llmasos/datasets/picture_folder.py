@@ -129,7 +129,7 @@ def read_array(file: Path) -> np.ndarray:
     try:
         pixels = np.load(file, mmap_mode="r", allow_pickle=False)  # a pickle could run code
     except (ValueError, OSError, EOFError, SyntaxError) as error:
-        raise UserError(f"{file} is no array that numpy can read; save it again with numpy.save.") from error
+        raise UserError(f"{file} is not an array that numpy can read; save it again with numpy.save.") from error
     shape = pixels.shape
     if pixels.ndim == 2:
         pixels = pixels[None]
@@ -167,7 +167,7 @@ def read_image(file: Path, mode: str) -> np.ndarray:
     except UserError:
         raise
     except Exception as error:  # Pillow's formats raise errors of many kinds for a damaged file
-        raise UserError(f"{file} is no image that Pillow can read, or a damaged one; save it again.") from error
+        raise UserError(f"{file} is not an image that Pillow can read, or it is damaged; save it again.") from error
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 

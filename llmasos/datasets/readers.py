@@ -176,7 +176,7 @@ def _message(message: dict) -> tuple[str, str]:
     if message.get("tool_calls"):
         message = message | {content: message.get(content)}  # may be left out then
     if not {speaker, content} <= set(message):
-        raise BadRow('a message has not both "role" and "content" (or "from" and "value").')
+        raise BadRow('a message lacks "role" or "content" (or "from" and "value").')
     role = to_text(message[speaker], speaker)
     if role not in SPEAKERS:
         raise BadRow(f"the role {role!r} is unknown; expected system, user, assistant or tool.")

@@ -174,7 +174,7 @@ def residual_steps(residual: Residual, inner: list[TraceStep], x: Tensor, kept: 
     """The steps of a function of the stream x (C,) inside a residual connection, with its norm before or after it."""
     name, letter = inner[-1].name, inner[-1].formula[0]
     add = f"x ← x + {letter}"
-    added = "The result is added to the stream, which carries everything that was found out so far."
+    added = "The result is added to the stream, which carries everything computed so far."
     if residual.pre_norm:
         sentence = "A norm brings a copy of the stream to a fixed scale."
         norm = TraceStep("norm", norm_formula("h", residual.norm, "x"), sentence, kept[residual.norm])

@@ -129,7 +129,7 @@ def module_at(model: Model, site: Site) -> tuple[nn.Module, bool]:
     if site.kind == "head":
         return block.attention.out_proj, True  # type: ignore[union-attr, return-value]
     if not hasattr(block, site.kind):
-        raise UserError(f"the blocks of this model have no {site.kind}; only a transformer's decoder has.")
+        raise UserError(f"the blocks of this model have no {site.kind}; only the decoder blocks of a transformer do.")
     return getattr(block, site.kind), False
 
 

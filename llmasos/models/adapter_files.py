@@ -222,8 +222,8 @@ def load_adapter(model: Model, folder: Path) -> None:
     Raises:
         UserError: it belongs to another base model, or adapts other layers.
     """
-    saved, own = read_adapter(folder), adapter_of(model)
-    check_base(saved, own.base_sha256, str(folder))
+    saved, adapter = read_adapter(folder), adapter_of(model)
+    check_base(saved, adapter.base_sha256, str(folder))
     weights = adapter_weights(model)
     tensors = dict(saved.new)
     for name, factors in saved.layers.items():

@@ -129,13 +129,13 @@ class BERT(Backbone):
         return self.final_norm(x)
 
     def pooled(self, hidden_states: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        """The vector of the first real position, [CLS], through the pooler if there is one: (B, T, C) → (B, C).
+        """The vector of [CLS], the first token that is not padding, through the pooler: (B, T, C) → (B, C).
 
-        With `classifier_pooling` "mean", that of all real positions.
+        With `classifier_pooling` "mean", the mean over all tokens that are not padding.
         """
         if self.config.classifier_pooling == "mean":
-            real = torch.ones_like(hidden_states[..., 0]) if attention_mask is None else attention_mask
-            cls = (hidden_states * real[..., None]).sum(dim=1) / real.sum(dim=1, keepdim=True)
+            mask = torch.ones_like(hidden_states[..., 0]) if attention_mask is None else attention_mask
+            cls = (hidden_states * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
         elif attention_mask is None:
             cls = hidden_states[:, 0]
         else:

@@ -29,7 +29,7 @@ def extend_context(model: AnyModel, context_length: int, rope_scaling: RopeScali
     check_unadapted(model)
     if model.config.positions == "learned":
         raise UserError(
-            f"the model has learned its {model.config.context_length} positions, and there are no others: extend one "
+            f"the model has learned {model.config.context_length} positions, and there are no others: extend one "
             "with rotary, sinusoidal, alibi or no positions."
         )
     config = dataclasses.replace(model.config, context_length=context_length, rope_scaling=rope_scaling)

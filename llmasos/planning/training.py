@@ -124,9 +124,9 @@ def plan_training(
     weight, gradient, state = STATES[precision, optimizer]
     tokens = rows_per_device * config.context_length
     value_bytes = 2 if precision == "bf16" else 4
-    own, passes = N / tensor_parallel, max(1, batch // smallest)  # parameters of one device; micro-batches of a step
+    local, passes = N / tensor_parallel, max(1, batch // smallest)  # parameters of one device; micro-batches of a step
     shared = passes * tensor_parallel_bytes(config, tokens, value_bytes, tensor_parallel)
-    traffic = {name: traffic_bytes(name, own, n_replicas, weight, gradient) + shared for name in SHARDINGS}
+    traffic = {name: traffic_bytes(name, local, n_replicas, weight, gradient) + shared for name in SHARDINGS}
     return TrainingPlan(
         n_parameters=N,
         n_active=n_active,
@@ -134,7 +134,7 @@ def plan_training(
         flops=flops,
         seconds=flops / rate,
         steps=math.ceil(D / batch),
-        state_bytes={name: state_bytes(name, own, n_replicas, (weight, gradient, state)) for name in SHARDINGS},
+        state_bytes={name: state_bytes(name, local, n_replicas, (weight, gradient, state)) for name in SHARDINGS},
         activation_bytes=activation_bytes(config, tokens, value_bytes) / tensor_parallel,
         checkpointed_bytes=checkpointed_bytes(config, tokens, value_bytes) / tensor_parallel,
         checkpoint_bytes=N * (state if weight == 2 else weight + state),  # the 32-bit weights and the optimizer

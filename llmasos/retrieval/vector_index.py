@@ -44,9 +44,9 @@ class VectorIndex:
 
     def __init__(self, vectors: Tensor):
         if not isinstance(vectors, Tensor) or vectors.ndim != 2:
-            given = tuple(vectors.shape) if isinstance(vectors, Tensor) else in_words(vectors)
+            actual = tuple(vectors.shape) if isinstance(vectors, Tensor) else in_words(vectors)
             raise UserError(
-                f"the vectors of an index are {given}; they must be a tensor (N, C), such as `embed` returns."
+                f"the vectors of an index are {actual}; they must be a tensor (N, C), such as `embed` returns."
             )
         if not len(vectors):
             raise UserError("the index is empty: there is no vector in it; embed at least one text.")

@@ -156,7 +156,7 @@ def infer_task(spec: DataSpec, config: ModelConfig, name: str) -> str:
     fitting = [task for task in candidates if TASKS[task].data_format in formats]
     if TEXT_PAIRS in formats and not fitting:
         raise UserError(
-            "the second of the two texts is different in most examples, so they are no labels; "
+            "the second of the two texts is different in most examples, so they are not labels; "
             f"{model} learns from labels, for which task='text-classification' chooses, or from texts."
         )
     if not fitting:

@@ -32,13 +32,13 @@ def longer_context(settings: ModelSettings, pretrained: ModelConfig) -> dict[str
     """The changes to a pretrained config with which it reads texts of another length (see `models.extend_context`).
 
     Raises:
-        UserError: the model has learned its positions, or `--rope-scaling` has nothing to scale.
+        UserError: the model has learned positions, or `--rope-scaling` has nothing to scale.
     """
     old, name = pretrained.context_length, settings.init_from
     new = settings.context_length or old
     if new != old and pretrained.positions == "learned":
         raise UserError(
-            f"{name} has learned its {old} positions, and there are no others: leave --context-length out, or start "
+            f"{name} has learned {old} positions, and there are no others: leave --context-length out, or start "
             "from a model with other positions."
         )
     if settings.rope_scaling is None:

@@ -150,8 +150,8 @@ def reply(
         options: of sampling; generation stops at the end of the answer.
         prefix: the beginning of each message, which the model continues; it is not part of what is returned.
     """
-    template, begun = template_of(tokenizer), tokenizer.encode(prefix)
-    prompts = [[*template.encode(tokenizer, messages).ids, *begun] for messages in chats]
+    template, prefix_ids = template_of(tokenizer), tokenizer.encode(prefix)
+    prompts = [[*template.encode(tokenizer, messages).ids, *prefix_ids] for messages in chats]
     generations = generate(model, tokenizer, prompts, template.with_stops(options))
     return [generation.text.strip() for generation in generations]
 

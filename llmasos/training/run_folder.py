@@ -262,7 +262,7 @@ def update_origin(run: Path, origin: dict[str, Any], recipe: Recipe, tokenizer: 
     }
     for name in (name for name, is_intact in intact.items() if not is_intact):
         kept = f" (what was there is now {set_aside(run / name).name})" if os.path.lexists(run / name) else ""
-        say(f"{run / name} is not as this run wrote it, and is written again from the run's own record{kept}.")
+        say(f"{run / name} has changed since this run wrote it, and is written again from the run's own record{kept}.")
     resumed = {**origin, "recipe": recipe.flat()}
     if resumed != origin or not all(intact.values()) or find_corruption(run / ORIGIN):
         write_origin(run, resumed, tokenizer)

@@ -365,7 +365,7 @@ def test_an_answer_that_fails_is_told_and_the_question_taken_back(capsys):
     chatting(speaker, out).run(["a", "b", "c"])
     assert out.getvalue() == "One \nTwo\n" and speaker.seen == [["a"], ["b"], ["c"]]
     notes = capsys.readouterr().err
-    assert "(the server is gone.)" in notes and "(the answer is empty; try to say it differently)" in notes
+    assert "(the server is gone.)" in notes and "(the answer is empty; try to put it differently)" in notes
     assert notes.count("(it is late.)") == 2
 
 

@@ -89,7 +89,7 @@ BAD_CONVERSATIONS = {
         {"messages": [USER, {"role": "assistant", "content": "", "function_call": {}, "tool_calls": []}]},
         "the assistant is empty",
     ),
-    "no role": ({"messages": [USER, {"content": "Hello."}]}, 'a message has not both "role" and "content"'),
+    "no role": ({"messages": [USER, {"content": "Hello."}]}, 'a message lacks "role" or "content"'),
     "a text": ({"messages": "Hi"}, "the messages are not a list"),
     "null": ({"messages": None}, "the messages are not a list"),
     "texts": ({"messages": ["Hi", "Hello."]}, "the messages are not a list"),

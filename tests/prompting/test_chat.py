@@ -155,7 +155,7 @@ def good(i: int) -> str:
 
 @pytest.mark.parametrize("row, words", [
     ({"messages": "hello"}, "the messages are not a list of objects"),
-    ({"messages": [{"role": "user"}]}, 'a message has not both "role" and "content"'),
+    ({"messages": [{"role": "user"}]}, 'a message lacks "role" or "content"'),
     ({"messages": [{"role": "robot", "content": "a"}]}, "the role 'robot' is unknown"),
     ({"messages": [{"role": "user", "content": "a"}]}, "it has no message of the assistant"),
     ({"messages": [{"role": "user", "content": " "}]}, "a message of the user is empty"),

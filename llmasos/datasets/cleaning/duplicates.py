@@ -135,8 +135,8 @@ def find_near(signatures: np.ndarray, threshold: float) -> np.ndarray:
         earliest = first[inverse.ravel()]
         candidates = np.flatnonzero(earliest < np.arange(len(signatures)))
         for start in range(0, len(candidates), 1 << 14):
-            some = candidates[start : start + (1 << 14)]
-            equal = (signatures[some] == signatures[earliest[some]]).mean(axis=1) >= threshold
-            found = some[equal & (original[some] < 0)]
-            original[found] = earliest[found]
+            chunk = candidates[start : start + (1 << 14)]
+            equal = (signatures[chunk] == signatures[earliest[chunk]]).mean(axis=1) >= threshold
+            copies = chunk[equal & (original[chunk] < 0)]
+            original[copies] = earliest[copies]
     return original

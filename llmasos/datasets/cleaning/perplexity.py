@@ -2,14 +2,15 @@
 
 A model of text that is known to be good gives other good text a low perplexity, and a high one to noise, misspelled
 words and other languages (the filter of Wenzek et al. 2020, "CCNet", with a smaller model). The n-grams are runs of
-letters, so a misspelled word is unlikely even though no list of words says so. Their probabilities are interpolated
+characters, so a misspelled word is unlikely even though no list of words says so. Their probabilities are interpolated
 with those of shorter ones (Witten & Bell 1991; Chen & Goodman 1999, equation 16):
 
     p_k(c | h) = (n(h c) + u(h) · p_{k-1}(c | h')) / (n(h) + u(h))
 
-where n counts the reference, h is the context of k - 1 letters, h' the same without its first, and u(h) the number of
-different letters that follow h there. p₀ is uniform. The perplexity is that of a letter: the exponential of the mean of
--log p, so that a model of other units, such as a GPT, is comparable if its nats are divided by the letters, too.
+where n counts the reference, h is the context of k - 1 characters, h' the same without its first, and u(h) the number
+of different characters that follow h there. p₀ is uniform. The perplexity is that of a character: the exponential of
+the mean of -log p, so that a model of other units, such as a GPT, is comparable if its nats are divided by the
+characters, too.
 """
 
 import math
@@ -19,35 +20,35 @@ import numpy as np
 
 from llmasos.datasets.cleaning.trigrams import characters
 
-ORDER = 6  # letters of the longest n-gram; ORDER · BITS must be at most 64
-BITS = 10  # of a letter in the key of an n-gram
-SLICE = 1 << 17  # letters that are scored at a time
-LONG = 100_000  # letters; the beginning of a longer text is enough
-LARGEST_REFERENCE = 4_000_000  # letters; more would not change the probabilities much
+ORDER = 6  # characters of the longest n-gram; ORDER · BITS must be at most 64
+BITS = 10  # of a character in the key of an n-gram
+SLICE = 1 << 17  # characters that are scored at a time
+LONG = 100_000  # characters; the beginning of a longer text is enough
+LARGEST_REFERENCE = 4_000_000  # characters; more would not change the probabilities much
 
 Score = Callable[[Sequence[str]], Sequence[float] | np.ndarray]  # texts → nats per character of each
 
 
 class NgramModel:
-    """Probabilities of letters, each given the five before it.
+    """Probabilities of characters, each given the five before it.
 
     >>> model = NgramModel(["the cat sat on the mat"] * 9)
     >>> [bool(nats < 1) for nats in model(["the cat sat", "teh cta sta"])]
     [True, False]
 
     Args:
-        texts: the reference, of which at most four million letters are read. A letter that is not among its 1,022
-            most frequent ones is "unknown", a letter as improbable as one that was never seen.
+        texts: the reference, of which at most four million characters are read. A character that is not among its 1,022
+            most frequent ones is "unknown", a character as improbable as one that was never seen.
     """
 
     def __init__(self, texts: Iterable[str]):
         codes = np.concatenate([characters("\n" * (ORDER - 1)), *map(characters, _beginning(texts))])
-        letters, counts = np.unique(codes, return_counts=True)
-        letters = letters[np.argsort(-counts, kind="stable")][: (1 << BITS) - 2]
-        self.letter_of = np.zeros(0x110000, np.uint16)  # 0 = unknown
-        self.letter_of[letters] = np.arange(1, len(letters) + 1)
-        self.uniform = math.log(len(letters) + 1)  # nats
-        ids = self.letter_of[codes].astype(np.uint64)
+        alphabet, counts = np.unique(codes, return_counts=True)
+        alphabet = alphabet[np.argsort(-counts, kind="stable")][: (1 << BITS) - 2]
+        self.id_of = np.zeros(0x110000, np.uint16)  # 0 = unknown
+        self.id_of[alphabet] = np.arange(1, len(alphabet) + 1)
+        self.uniform = math.log(len(alphabet) + 1)  # nats
+        ids = self.id_of[codes].astype(np.uint64)
         self.grams: list[tuple[np.ndarray, np.ndarray]] = []  # of k = 1 … ORDER: keys, sorted, and their nats
         self.contexts: list[tuple[np.ndarray, np.ndarray]] = []  # keys, sorted, and the nats of leaving them
         shorter = np.zeros(0)
@@ -63,11 +64,11 @@ class NgramModel:
             self.contexts.append((contexts, np.log((total + unique) / unique)))
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
-        """The mean -log p of a letter of each text in nats, (n,); 0 for an empty one. Each begins as after blank lines.
+        """The mean -log p of each text's characters in nats, (n,); 0 for an empty one. Each begins as after blank lines.
 
-        Of a text of more than 100,000 letters, only the beginning is read.
+        Of a text of more than 100,000 characters, only the beginning is read.
         """
-        ids = [self.letter_of[characters("\n" * (ORDER - 1) + text[:LONG])] for text in texts]
+        ids = [self.id_of[characters("\n" * (ORDER - 1) + text[:LONG])] for text in texts]
         means = np.zeros(len(texts))
         first = 0
         while first < len(texts):  # many short texts at a time
@@ -86,7 +87,7 @@ class NgramModel:
         return means
 
     def _nats(self, ids: np.ndarray) -> np.ndarray:
-        """-log p of each letter, (T,) → (T,); for the first ones, with less context, it is meaningless."""
+        """-log p of each character, (T,) → (T,); for the first ones, with less context, it is meaningless."""
         longest = _keys(ids, ORDER)
         nats = np.zeros(len(longest))
         left = np.arange(len(longest))  # the places whose n-gram has not been seen so far
@@ -112,7 +113,7 @@ def _beginning(texts: Iterable[str]) -> Iterator[str]:
 
 
 def _keys(ids: np.ndarray, k: int) -> np.ndarray:
-    """For each place the last k letters in one number, BITS bits each: (T,) uint64; at the beginning fewer."""
+    """For each place the last k characters in one number, BITS bits each: (T,) uint64; at the beginning fewer."""
     keys = np.zeros(len(ids), np.uint64)
     for distance in range(k - 1, -1, -1):
         keys <<= np.uint64(BITS)
@@ -121,7 +122,7 @@ def _keys(ids: np.ndarray, k: int) -> np.ndarray:
 
 
 def _last(keys: np.ndarray, k: int) -> np.ndarray:
-    """The last k letters of longer n-grams."""
+    """The last k characters of longer n-grams."""
     return keys & np.uint64((1 << (BITS * k)) - 1)
 
 

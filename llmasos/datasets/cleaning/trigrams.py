@@ -1,11 +1,11 @@
-"""Letter trigrams: which language a text is in.
+"""Character trigrams: which language a text is in.
 
-A model that predicts a letter from the two before it is among the oldest language models (Shannon 1948). With one such
-model per language, each trained on a paragraph, the one that gives a sentence the highest probability names its
+A model that predicts a character from the two before it is among the oldest language models (Shannon 1948). With one
+such model per language, each trained on a paragraph, the one that gives a sentence the highest probability names its
 language (Cavnar & Trenkle 1994 did this with ranks).
 
-Letters are those of the alphabets below, lower case; digits, white space and everything else are one letter each.
-Languages with a script of their own are recognized by their characters alone.
+The model's alphabet is that below, in lower case; all digits are one symbol of it, and so are all white space and all
+other characters. Languages with a script of their own are recognized by their characters alone.
 """
 
 from collections.abc import Mapping
@@ -121,8 +121,8 @@ kertoneet siitä kenellekään.""",
 LANGUAGES = (*SAMPLES, *dict.fromkeys(SCRIPTS.values()), "uk")
 
 
-def _letter_table() -> np.ndarray:
-    """For each character up to U+024F, its letter; (592,) uint8."""
+def _symbol_table() -> np.ndarray:
+    """For each character up to U+024F, its symbol; (592,) uint8."""
     table = np.full(0x250 + 1, OTHER, np.uint8)
     for i in range(0x250):
         character = chr(i).lower()
@@ -135,7 +135,7 @@ def _letter_table() -> np.ndarray:
     return table
 
 
-LETTERS = _letter_table()
+SYMBOLS = _symbol_table()
 
 
 def characters(text: str) -> np.ndarray:
@@ -145,19 +145,19 @@ def characters(text: str) -> np.ndarray:
 
 def trigrams(codes: np.ndarray) -> np.ndarray:
     """The index of each trigram of a text, (T - 2,) int32, in 0 … SIZE³ - 1."""
-    letters = LETTERS[np.minimum(codes, len(LETTERS) - 1)].astype(np.int32)
-    return (letters[:-2] * SIZE + letters[1:-1]) * SIZE + letters[2:]
+    symbols = SYMBOLS[np.minimum(codes, len(SYMBOLS) - 1)].astype(np.int32)
+    return (symbols[:-2] * SIZE + symbols[1:-1]) * SIZE + symbols[2:]
 
 
 class TrigramModel:
-    """The probability of a letter given the two before it, smoothed by that of the shorter contexts.
+    """The probability of a symbol given the two before it, smoothed by that of the shorter contexts.
 
         p₃(c | ab) = (n(abc) + λ·p₂(c | b)) / (n(ab) + λ),  and so on down to the uniform distribution
 
     (Jelinek & Mercer 1980, with Dirichlet weights; MacKay & Peto 1995.)
     """
 
-    WEIGHT = 2.0  # λ, in letters
+    WEIGHT = 2.0  # λ, in symbols
 
     def __init__(self, text: str):
         counts = np.bincount(trigrams(characters(text)), minlength=SIZE**3).reshape(SIZE, SIZE, SIZE)
@@ -168,7 +168,7 @@ class TrigramModel:
         self.bits = -np.log2(probabilities).astype(np.float32).ravel()  # (SIZE³,)
 
     def bits_per_character(self, text: str) -> float:
-        """The mean information of a letter of the text under this model, in bits; 0 for fewer than three characters."""
+        """The mean information of the text's characters under this model, in bits; 0 for fewer than three."""
         codes = characters(text)
         return float(self.bits[trigrams(codes)].mean()) if len(codes) > 2 else 0.0
 
@@ -186,7 +186,7 @@ def language_of(text: str) -> str | None:
     ('en', 'de')
     """
     codes = characters(text[:LONG])
-    latin = LETTERS[np.minimum(codes, len(LETTERS) - 1)] < DIGIT
+    latin = SYMBOLS[np.minimum(codes, len(SYMBOLS) - 1)] < DIGIT
     by_script: dict[str, int] = {}
     if (codes > 0x36F).any():
         for (first, last), language in SCRIPTS.items():

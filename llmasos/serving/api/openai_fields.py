@@ -40,9 +40,9 @@ EVERY_TEXT = inert_fields(
     ("include_stop_str_in_output", (False,), "a text ends before the stop string"),
     ("length_penalty", (1,), "texts are sampled, not searched for"),
     ("min_tokens", (0,), "a text ends where the model ends it"),
-    ("skip_special_tokens", (True,), "special tokens are no part of a text here"),
-    ("spaces_between_special_tokens", "boolean", "special tokens are no part of a text here"),
-    ("stop_token_ids", ([],), "write the texts at which to stop into stop"),
+    ("skip_special_tokens", (True,), "special tokens are not part of a text here"),
+    ("spaces_between_special_tokens", "boolean", "special tokens are not part of a text here"),
+    ("stop_token_ids", ([],), "put the texts at which to stop into stop"),
     ("use_beam_search", (False,), "texts are sampled, not searched for"),
 )
 STREAM_OPTIONS = inert_fields(("include_obfuscation", (False,), "events are not padded here"))
@@ -54,8 +54,8 @@ CHAT_COMPLETIONS = inert_fields(
     ("add_generation_prompt", (True,), "the reply is always the assistant's"),
     ("audio", (None,), ONLY_TEXT),
     ("best_of", (1,), "ask for n texts with logprobs and choose one"),
-    ("chat_template_kwargs", ({},), "what a chat template may be told besides the conversation is not passed on"),
-    ("continue_final_message", (False,), "write the beginning of the reply into prefix"),
+    ("chat_template_kwargs", ({},), "a chat template gets the conversation alone"),
+    ("continue_final_message", (False,), "put the beginning of the reply into prefix"),
     ("function_call", ("none", "auto"), OLD_FORM),
     ("functions", ([],), OLD_FORM),
     ("metadata", "object", "replies are not stored here, so they have no labels"),
@@ -74,12 +74,12 @@ CHAT_COMPLETIONS = inert_fields(
     ("web_search_options", (None,), "the models here do not search the web"),
 )  # fmt: skip
 MESSAGE = inert_fields(
-    ("annotations", "array", "the model reads the text, not the notes on it"),
+    ("annotations", "array", "the model reads the text without its annotations"),
     ("audio", (None,), ONLY_TEXT),
     ("function_call", (None,), OLD_FORM),
     ("reasoning", (None, ""), "the models here do not reason before they reply"),
     ("reasoning_content", (None, ""), "the models here do not reason before they reply"),
-    ("refusal", (None, ""), "put a refusal into the content, as the reply that it was"),
+    ("refusal", (None, ""), "put a refusal into the content"),
 )
 AUTHOR = Unsupported((None, ""), "the model only sees roles; put the name into the content")
 """The name of a message's author, unless it is a tool's: that is in the call, which the model has read."""

@@ -19,7 +19,7 @@ REQUIRED = {"torch": "2.9", "numpy": "", "tiktoken": "", "tqdm": "", "jinja2": "
 OPTIONAL = {
     "tensorboard": "training curves (tensorboard --logdir runs)",
     "matplotlib": "plots in the lessons",
-    "pillow": "pictures of one's own that are not .npy files",
+    "pillow": "your own pictures, if they are not .npy files",
     "pytest": "running the tests",
     "transformers": "tests against the reference models and tokenizers",
     "tokenizers": "tests, and the baseline of the BPE benchmark",
