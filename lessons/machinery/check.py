@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from lessons.machinery.discovery import Lesson
 from lessons.machinery.exercises import Exercise, WrittenAnswer
 from lessons.machinery.grading import (
+    NOT_CHECKED,
     NOT_DONE,
     RIGHT,
     WRONG,
@@ -20,7 +21,7 @@ from lessons.machinery.runner import MEMORY_LIMIT, run_file
 from lessons.machinery.static_checks import find_static_problem, is_not_done, parse_source
 from llmasos.errors import UserError
 
-SIGNS = {RIGHT: "✓", WRONG: "✗", NOT_DONE: "·"}
+SIGNS = {RIGHT: "✓", WRONG: "✗", NOT_DONE: "·", NOT_CHECKED: "?"}
 
 
 def check_source(
@@ -88,9 +89,9 @@ def explain(lesson: Lesson, verdict: Verdict) -> str:
     if verdict.status == NOT_DONE:
         return f"{title}: not done yet.  {task.asks}"
     several = verdict.failing and verdict.cases > 1
-    failing = f"wrong in {verdict.failing} of {verdict.cases} cases" if several else "wrong"
+    failing = f"wrong in {verdict.failing} of {verdict.cases} cases" if several else verdict.status
     lines += [f"{title}: {failing}", wrap("Task", task.asks)]
-    if verdict.mistake:
+    if verdict.mistake and verdict.status == WRONG:
         lines.append(wrap("Mistake", verdict.mistake))
     lines.append(wrap("Why", verdict.why))
     if verdict.example:

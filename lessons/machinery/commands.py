@@ -107,10 +107,10 @@ def run_command(options) -> int:
 
 
 def check_command(options) -> int:
-    """Check the student's file. Returns 1 if any exercise is wrong, otherwise 0."""
+    """Check the student's file. Returns 1 if any exercise is wrong or could not be checked, otherwise 0."""
     lesson, workspace = find_lesson(options.lesson), Workspace.default()
     from lessons.machinery.check import check_source, explain, read_student_file  # here, as in `run_command`
-    from lessons.machinery.grading import NOT_DONE, RIGHT, WRONG
+    from lessons.machinery.grading import NOT_CHECKED, NOT_DONE, RIGHT, WRONG
 
     if options.only is not None:
         lesson.task(options.only)
@@ -120,10 +120,11 @@ def check_command(options) -> int:
     verdicts = check_source(lesson, read_student_file(path), path.name, options.only)
     for verdict in verdicts:
         print(explain(lesson, verdict) + "\n")
-    workspace.record(lesson, {v.task.name: v.status == RIGHT for v in verdicts})
-    n = {status: sum(v.status == status for v in verdicts) for status in (RIGHT, WRONG, NOT_DONE)}
-    print(f"{n[RIGHT]} right, {n[WRONG]} wrong, {n[NOT_DONE]} not done yet, in {path}")
-    return 1 if n[WRONG] else 0
+    workspace.record(lesson, {v.task.name: v.status == RIGHT for v in verdicts if v.status != NOT_CHECKED})
+    n = {status: sum(v.status == status for v in verdicts) for status in (RIGHT, WRONG, NOT_DONE, NOT_CHECKED)}
+    not_checked = f", {n[NOT_CHECKED]} not checked" if n[NOT_CHECKED] else ""
+    print(f"{n[RIGHT]} right, {n[WRONG]} wrong, {n[NOT_DONE]} not done yet{not_checked}, in {path}")
+    return 1 if n[WRONG] or n[NOT_CHECKED] else 0
 
 
 def hint_command(options) -> int:

@@ -14,10 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from lessons.machinery import confinement
-from lessons.machinery.check import check_source, explain
+from lessons.machinery.check import SIGNS, check_source, explain
 from lessons.machinery.discovery import Lesson, lessons
 from lessons.machinery.exercises import Exercise
-from lessons.machinery.grading import NOT_DONE, RIGHT, WRONG, Verdict, grade_observations, reference_observations
+from lessons.machinery.grading import (
+    NOT_CHECKED,
+    RIGHT,
+    WRONG,
+    Verdict,
+    grade_observations,
+    reference_observations,
+)
 from lessons.machinery.hand_in import ENDINGS, File, HandIn, by_student, files_of, find_hand_in
 from lessons.machinery.runner import no_more_workers
 from lessons.machinery.static_checks import parse_source, string_constant
@@ -136,7 +143,7 @@ def grade_submission(student: str, lesson: Lesson, hand_in: HandIn) -> GradedSub
         verdicts = [Verdict(task, WRONG, "not handed in", str(error)) for task in lesson.tasks]
     except Exception as error:  # a bug in the grader must not cost the other students their grades
         why = f"the grader itself failed ({type(error).__name__}: {error}); please grade this one by hand."
-        verdicts = [Verdict(task, WRONG, "grader failed", why) for task in lesson.tasks]
+        verdicts = [Verdict(task, NOT_CHECKED, "grader failed", why) for task in lesson.tasks]
     return GradedSubmission(student, lesson, verdicts, source)
 
 
@@ -149,13 +156,13 @@ def as_table(graded: list[GradedSubmission]) -> str:
     for lesson in {item.lesson.name: item.lesson for item in graded}.values():
         rows = [item for item in graded if item.lesson.name == lesson.name]
         width = max(10, *(len(item.student) for item in rows))
-        signs = {RIGHT: "✓", WRONG: "✗", NOT_DONE: "·"}
         lines.append(f"{lesson.number:02d} {lesson.title}:  " + ", ".join(task.name for task in lesson.tasks))
         for item in rows:
-            marks = " ".join(signs[verdict.status] for verdict in item.verdicts)
-            mistakes = list(dict.fromkeys(v.mistake for v in item.verdicts if v.status == WRONG and v.mistake))
+            marks = " ".join(SIGNS[verdict.status] for verdict in item.verdicts)
+            faults = [v for v in item.verdicts if v.status in (WRONG, NOT_CHECKED)]
+            remarks = dict.fromkeys(v.mistake or v.status for v in faults if v.mistake or v.status == NOT_CHECKED)
             points = f"{item.score:>4g} / {item.max_score:g}"
-            lines.append(f"  {item.student:<{width}}  {marks}  {points}   {'; '.join(mistakes)}".rstrip())
+            lines.append(f"  {item.student:<{width}}  {marks}  {points}   {'; '.join(remarks)}".rstrip())
         lines.append("")
     if seeds := {item.lesson.seed for item in graded} - {None}:
         lines.append(f"With random cases; --seed {min(seeds)} repeats them.")

@@ -23,6 +23,7 @@ from lessons.machinery.runner import RunResult
 from lessons.machinery.static_checks import string_constant
 
 RIGHT, WRONG, NOT_DONE = "right", "wrong", "not done"
+NOT_CHECKED = "not checked"  # for a reason that is not the student's: the machine was too busy, or the grader failed
 one_at_a_time = threading.Lock()  # references and misconceptions set the global random generators
 CASES_COMPARED = 8  # the smallest failing ones, in search of a mistake that explains some of them
 NUMBERS_ARE_RIGHT = ("inputs changed in place", "gradient does not flow", "wrong gradient")
@@ -34,7 +35,7 @@ class Verdict:
 
     Attributes:
         task: the exercise.
-        status: RIGHT, WRONG or NOT_DONE.
+        status: RIGHT, WRONG, NOT_DONE or NOT_CHECKED.
         mistake: the mistake's name: a misconception's, or a general one ("wrong shape").
         why: what the code does, and what follows from it.
         hint: what to think about next.
@@ -96,7 +97,7 @@ def grade_run(exercise: Exercise, run: RunResult, source: str, filename: str) ->
     """
     if run.import_failure is not None and run.import_failure.kind == "NotStarted":
         why = f"Python and torch did not start in time, so {filename} was not read. That is no mistake of yours."
-        return Verdict(exercise, WRONG, "not checked", why, "Check again when the machine is less busy.")
+        return Verdict(exercise, NOT_CHECKED, why=why, hint="Check again when the machine is less busy.")
     if run.import_failure is not None:
         fault = diagnose_failure(run.import_failure, source, filename)
         why = f"{filename} cannot be imported. {fault.why}"

@@ -9,7 +9,7 @@ import sys
 import pytest
 from lessons_helpers import SOLUTION_03, tiny_lesson
 
-from lessons.machinery import discovery, lesson_api, pictures
+from lessons.machinery import discovery, lesson_api, pictures, runner
 from lessons.machinery.cells import read_cells
 from lessons.machinery.commands import main
 from lessons.machinery.discovery import ROOT, Lesson, find_lesson, lessons
@@ -153,6 +153,18 @@ def test_syllabus_check_and_hints(tiny, capsys, home):
     assert "2. x + x" in said(capsys, "hint", "90", "double")[1]
     assert "Read again" in said(capsys, "hint", "90", "double")[1]
     assert "backup" in said(capsys, "reset")[1] and "[0/2 exercises]" in said(capsys)[1]
+
+
+def test_what_could_not_be_checked_is_neither_wrong_nor_forgotten(tiny, capsys, home, monkeypatch):
+    """On a machine that is too busy to start Python in time, an exercise that was right before stays so."""
+    Workspace.default().record(tiny, {"double": True})
+    (home / "mine").mkdir(exist_ok=True)
+    (home / "mine" / "90_tiny.py").write_text("def double(x):\n    return x + x\n\n\ndef other(x):\n    ...\n")
+    monkeypatch.setattr(runner, "START_SECONDS", 0)
+    status, out, _ = said(capsys, "check", "90", "--only", "double")
+    assert "? double: not checked" in out and "Mistake" not in out and "less busy" in out
+    assert status == 1 and "0 right, 0 wrong, 0 not done yet, 1 not checked, in" in out
+    assert Workspace.default().lesson_progress(tiny)["passed"] == ["double"]
 
 
 @pytest.mark.parametrize(

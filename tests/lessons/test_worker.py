@@ -13,7 +13,7 @@ from serving_http_helpers import wait_until
 from lessons.machinery import runner
 from lessons.machinery.check import check_source, explain
 from lessons.machinery.discovery import ROOT, Lesson
-from lessons.machinery.grading import NOT_DONE, RIGHT, WRONG
+from lessons.machinery.grading import NOT_CHECKED, NOT_DONE, RIGHT, WRONG
 
 # What a function does: its body, how the mistake is called, and words of the explanation.
 BODIES = {
@@ -136,7 +136,7 @@ def test_a_machine_that_is_too_busy_is_no_mistake_of_the_student(tmp_path, monke
     lesson = Lesson(tiny_lesson(tmp_path))
     monkeypatch.setattr(runner, "START_SECONDS", 0)
     late = check_source(lesson, "def double(x): return 2 * x", "mine.py")[0]
-    assert late.mistake == "not checked" and "mine.py was not read" in late.why and "loop" not in late.hint
+    assert late.status == NOT_CHECKED and "mine.py was not read" in late.why and "loop" not in late.hint
 
 
 @pytest.mark.slow

@@ -64,7 +64,7 @@ class NgramModel:
             self.contexts.append((contexts, np.log((total + unique) / unique)))
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
-        """The mean -log p of each text's characters in nats, (n,); 0 for an empty one. Each begins as after blank lines.
+        """The mean -log p of each text's characters in nats, (n,); 0 for an empty one. Each begins after blank lines.
 
         Of a text of more than 100,000 characters, only the beginning is read.
         """
