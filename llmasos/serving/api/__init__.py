@@ -1,4 +1,4 @@
-"""The routes: what can be requested over HTTP, one file per group.
+"""The routes: what can be requested over HTTP, one file per group, all listed in `ROUTES` below.
 
 Each file of routes has, for each route, a function that makes the schema of its body (`validators.py`), a handler, and
 the schema of its response (`openapi.py`). `fields.py` has the fields that several bodies share, `generation.py` what
