@@ -27,7 +27,7 @@ R = TypeVar("R")
 WORDS = {str: "a text", int: "a whole number", float: "a number", bool: "True or False", Path: "a path",
          Mapping: "a dictionary", Callable: "a function", type(None): "None"}  # fmt: skip
 LISTS = (Iterable, Sequence)  # annotations that take any iterable, as a list
-NOT_LISTS = (str, bytes, Mapping, set, frozenset)  # whose items are no list of values, or have no order
+NOT_LISTS = (str, bytes, Mapping, set, frozenset)  # whose items are not a list of values, or have no order
 
 
 def checked(function: Callable[P, R]) -> Callable[P, R]:

@@ -1,6 +1,6 @@
 """What the library tells the person who watches: lines and progress bars, in any encoding.
 
-A training run must not end because nobody reads its output any more: a closed pipe (`train.py | head -1`), a full disk,
+A training run must not end because its output can no longer be read: a closed pipe (`train.py | head -1`), a full disk,
 a lost terminal. So `say` and `progress_bar` drop what cannot be written. A command whose output *is* the result raises
 `OutputLost` instead (see `cli/cli.py`). A character that the output's encoding lacks is spelled out, never an error.
 """
@@ -28,7 +28,7 @@ SPELLED_OUT = {
 
 
 class OutputLost(OSError):
-    """The output cannot be written: nobody reads it any more, or its disk is full."""
+    """The output cannot be written: its reader has gone, or its disk is full."""
 
 
 class Output:
@@ -118,7 +118,7 @@ def say(text: str, error: bool = False) -> None:
     if not _verbose.get():
         return
     out = BarOutput(sys.stderr if error else sys.stdout)
-    if "tqdm" in sys.modules:  # else there can be no bar
+    if "tqdm" in sys.modules:  # else there is no bar
         from tqdm import tqdm
 
         tqdm.write(text, file=out)  # type: ignore[arg-type]

@@ -117,7 +117,7 @@ def check_number(
     below: float | None = None,
     advice: str = "",
 ) -> None:
-    """Raise UserError unless a value is a finite number within its limits. Texts, lists, null and true are no numbers.
+    """Raise UserError unless a value is a finite number within its limits. Texts, lists, null and true are not numbers.
 
     >>> check_number("learning_rate", float("inf"), above=0)
     Traceback (most recent call last):

@@ -379,7 +379,7 @@ class LLMTrainer:
         return texts[0] if isinstance(prompt, str) and n == 1 else texts
 
     def opened_draft(self, draft: "str | Path | LLMTrainer") -> "LLMTrainer":
-        """The model that drafts, on this model's device. Raises UserError if it is no GPT or has other tokens."""
+        """The model that drafts, on this model's device. Raises UserError if it is not a GPT or has other tokens."""
         if not isinstance(draft, LLMTrainer):
             draft = LLMTrainer.from_pretrained(draft, self.device, verbose=False)
         draft.check("completion")

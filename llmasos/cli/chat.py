@@ -121,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def check_vote(n_votes: int, options: SamplingOptions) -> None:
-    """Raise UserError if there is nobody to vote, or if all votes would be the same."""
+    """Raise UserError if there are no answers to vote on, or if all votes would be the same."""
     check_number("--vote", n_votes, whole=True, at_least=1)
     if n_votes > 1 and options.greedy:
         raise UserError(f"--vote is {n_votes} with temperature 0; it needs a --temperature above 0, because otherwise "

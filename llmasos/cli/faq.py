@@ -1,4 +1,4 @@
-"""`python -m llmasos faq FILE`: customer service, answered from one's own file of frequently asked questions.
+"""`python -m llmasos faq FILE`: customer service, answered from your own file of frequently asked questions.
 
 Answers go to standard output, word for word as in the file, with the line they are from. What the file does not answer
 goes to a person (`retrieval/faq.py` explains how that is decided).

@@ -48,7 +48,7 @@ def read_conll(path: Path, bad_rows: BadRows) -> list[TaggedText]:
 
 
 class BadLine(BadRow):
-    """A line that is no word with a label; the message says why."""
+    """A line that is not a word with a label; the message says why."""
 
     def __init__(self, number: int, problem: str):
         super().__init__(problem)

@@ -1,4 +1,4 @@
-"""Pictures of one's own: a folder of `.npy` and image files, with their classes or captions.
+"""Your own pictures: a folder of `.npy` and image files, with their classes or captions.
 
     pets/cat/tom.png                 pets/tom.png
     pets/cat/felix.npy               pets/rex.npy
@@ -51,7 +51,7 @@ def read_pictures(folder: str | Path, size: int = 24, n_channels: int = 3) -> Pi
         The pictures, sorted by class and file name.
 
     Raises:
-        UserError: the folder has no pictures, is neither form or both, a file is no picture or a damaged one, or Pillow
+        UserError: the folder has no pictures, is neither form or both, a file is damaged or not a picture, or Pillow
             is needed and not installed.
     """
     check_number("size", size, whole=True, at_least=1, at_most=4096)

@@ -33,7 +33,7 @@ TABLE_ENDINGS = (".csv", ".tsv", *JSON_ENDINGS)
 SEPARATORS = ",;\t|"
 MAX_CELL = 1 << 30  # characters; the csv module's limit of 131,072 is less than a long document
 EXCEL_SEPARATOR = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
-_RETURN = "\udc0d"  # stands for a lone "\r" in the csv module, which would take it for a line end; in no text is it
+_RETURN = "\udc0d"  # stands for a lone "\r" in the csv module, which would take it for a line end; no text has it
 
 Columns = dict[str, str]  # role → name of the column that plays it
 
@@ -133,7 +133,7 @@ def _read_separated(path: Path, has_names: bool) -> Table:
 
 
 def _numbered_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield each row of cells with the number of its first line. Blank lines are no rows."""
+    """Yield each row of cells with the number of its first line. Blank lines are skipped."""
     lines = read_lines(path)
     first = next(lines, "")
     n_skipped = 0
@@ -235,7 +235,7 @@ def read_examples(path: Path, formats: tuple[RowFormat, ...], columns: Columns |
 
     Args:
         path: of the file.
-        formats: the ways in which its rows may be written; the first one whose columns it has is taken.
+        formats: the ways in which its rows may be written; the first whose columns it has is used.
         columns: role → name or number of its column, if that is not one of the role's usual names.
         bad_rows: the policy for bad rows.
 

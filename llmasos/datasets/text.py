@@ -80,7 +80,7 @@ def open_text(name_or_path: str | Path, field: str = "text", val: str | Path | N
 
 
 def mixture_of(name: str) -> list[tuple[str, float]]:
-    """The texts and weights in "a.txt=0.7,b.txt=0.3"; none if it is no mixture. The weights are normalized to 1.
+    """The texts and weights in "a.txt=0.7,b.txt=0.3"; none if it is not a mixture. The weights are normalized to 1.
 
     >>> mixture_of("a.txt=3,b.txt=1"), mixture_of("storyworld:dirt=0.5"), mixture_of("a.txt,b.txt")
     ([('a.txt', 0.75), ('b.txt', 0.25)], [], [])

@@ -40,7 +40,7 @@ def read_call(text: str) -> ToolCall:
     ToolCall(name='calculator', arguments={'expression': '1+1'})
 
     Raises:
-        UserError: it is no JSON, or no object with a name and arguments.
+        UserError: it is not JSON, or not an object with a name and arguments.
     """
     try:
         value = json.loads(text)

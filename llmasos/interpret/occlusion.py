@@ -91,7 +91,7 @@ def label_evidence(model: Model, tokenizer: Tokenizer, text: str, label: str | N
 
 
 def word_pieces(tokenizer: Tokenizer, text: str) -> list[tuple[int, int]]:
-    """The (start, end) in characters of each word's tokens. White space alone is no word."""
+    """The (start, end) in characters of each word's tokens. White space alone is not a word."""
     encoding = tokenizer.encode_with_offsets(text)
     pieces: dict[int, tuple[int, int]] = {}
     for start, end, word in zip(encoding.starts, encoding.ends, encoding.words, strict=True):

@@ -53,7 +53,7 @@ class VisionLanguageModel(nn.Module):
         if not c.generates or c.value_embeddings or c.max_ngram > 1:
             raise UserError(
                 "an image prefix needs a gpt with its language-model head and without value_embeddings and n-grams, "
-                f"because a patch is no token; this one has head {c.head!r}, value_embeddings "
+                f"because a patch is not a token; this one has head {c.head!r}, value_embeddings "
                 f"{str(c.value_embeddings).lower()} and max_ngram {c.max_ngram}."
             )
         check_length(tower.config.block_config.context_length + 1, c)

@@ -7,7 +7,7 @@ Oord et al. 2018, equation 4; with in-batch negatives Henderson et al. 2017):
     s_ij = cos(q_i, p_j) / τ             loss_i = -log  e^(s_ii) / Σ_j e^(s_ij)
 
 The temperature τ is small, because cosines only reach from -1 to 1: with τ = 1 even perfect vectors had a loss near
-ln n. If two queries of a group have the very same passage, it is no negative of either.
+ln n. If two queries of a group have the very same passage, it is not a negative of either.
 
 **A group is a fixed part of the global batch**, rows 0 … n - 1, n … 2n - 1, and so on, and lies within one micro-batch
 of one process. So neither the number of processes nor gradient accumulation changes the loss or its gradient. The other

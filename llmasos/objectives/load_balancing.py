@@ -101,7 +101,7 @@ class LoadBalancing:
 
 
 def real_tokens(batch: Batch, in_source: bool = False) -> Tensor:
-    """Which tokens of a batch are no padding: (B, T) booleans.
+    """Which tokens of a batch are not padding: (B, T) booleans.
 
     A causal objective needs no attention mask; there, what follows the last target of a row is padding.
 
@@ -127,7 +127,7 @@ def recorded_routing(model: nn.Module, batch: Batch | None = None) -> Iterator[d
 
     Args:
         model: with experts.
-        batch: what the model reads during the `with`; its padding is then sent to no expert. None = all is real.
+        batch: what the model reads during the `with`; its padding is then sent to no expert. None = there is none.
     """
     layers = {name: module for name, module in model.named_modules() if isinstance(module, MixtureOfExperts)}
     routings: dict[str, list[Routing]] = {name: [] for name in layers}

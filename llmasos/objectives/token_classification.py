@@ -1,6 +1,6 @@
 """Token classification: the label of every word, of which some are parts of names (Devlin et al. 2019, section 5.3).
 
-A word may be several tokens. Its label is learned and predicted at the first of them; the others are no targets:
+A word may be several tokens. Its label is learned and predicted at the first of them; the others are not targets:
 
     words     Grandmother     saw    Kleinwitz
     tokens    grand ##mother  saw    klein ##wi ##tz
@@ -68,7 +68,7 @@ class TokenClassification:
     def encode(self, example: TaggedText, context_length: int) -> list[TextWindow]:
         """Encode a text as windows of at most `context_length` tokens.
 
-        A label that the model does not have is no target. Neither is a word without a token of its own: white space
+        A label that the model does not have is not a target. Neither is a word without a token of its own: white space
         that the tokenizer leaves out, or a mark that is one token with the word before it.
 
         Raises:

@@ -10,7 +10,7 @@ Cormack et al. 2009, which needs no common scale).
 
 **Sure enough.** BM25 scores have no fixed scale, so the *confidence* is something else: how much of the question's
 words the entry covers (`BM25.coverage`); with a model, the mean of that and the cosine. An entry is the answer if its
-confidence reaches the threshold. The confidence is no probability, so a threshold has to be tried on real questions;
+confidence reaches the threshold. The confidence is not a probability, so a threshold has to be tried on real questions;
 `data/faq/README.md` shows such a measurement.
 """
 

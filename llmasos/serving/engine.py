@@ -295,7 +295,7 @@ class Engine:
                         self._step()
                     except Exception as error:  # these requests are lost, the server is not
                         self._fail_batch(error)
-        finally:  # in any case: nobody may wait for a thread that has ended
+        finally:  # in any case: no request may wait for a thread that has ended
             with self._changed:
                 self._accepting = False
                 self._fail_everything()

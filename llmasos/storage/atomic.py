@@ -160,7 +160,7 @@ def write_text(path: Path | str, text: str) -> None:
 def write_json(path: Path | str, value: Any) -> None:
     """Write `value` to `path` as indented JSON, atomically.
 
-    The name of a file may hold bytes that are no UTF-8, which Python has as lone surrogates; `read_json` returns them.
+    The name of a file may hold bytes that are not UTF-8, which Python has as lone surrogates; `read_json` returns them.
     """
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     write_bytes(path, text.encode("utf-8", "surrogatepass"))

@@ -80,7 +80,7 @@ def read_sealed(path: Path) -> dict[str, Any] | None:
 
 
 def strangers(path: Path) -> list[Path]:
-    """What is in the folder of a sealed file besides that which we wrote there, or is no longer as we wrote it.
+    """Files in the folder of a sealed file that we did not write, or that have changed since we wrote them.
 
     If the file is missing or damaged, nothing in the folder can be proven to be ours.
     """

@@ -70,5 +70,5 @@ def recipe_of(model: Path, config: ModelConfig, tokenizer: Tokenizer) -> Recipe:
 
 
 def rows_for(tokenizer: Tokenizer) -> str:
-    """The rows on which to evaluate a model that belongs to no run: documents if it expects a text to be begun."""
+    """The rows on which to evaluate a model without a run: documents if it expects a token before each text."""
     return "windows" if tokenizer.begin_of_text is None else "documents"

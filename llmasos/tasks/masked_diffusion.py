@@ -161,7 +161,7 @@ class WholeTexts(Sequence[NoisedText]):
     Args:
         tokens: (N,) integers, usually a memory map.
         longest: the number of tokens that fit into one input.
-        tokenizer: its end-of-text ends each document and is no part of it. A text without any is one long document.
+        tokenizer: its end-of-text ends each document and is not part of it. A text without any is one long document.
     """
 
     def __init__(self, tokens: np.ndarray, longest: int, tokenizer: Tokenizer):

@@ -58,8 +58,8 @@ def reply_with_tools(
             write anything.
 
     Raises:
-        UserError: two tools have the same name, or one is no function; tool_choice is none of the tools, or a call of
-            it cannot be forced.
+        UserError: two tools have the same name, or one is not a function; tool_choice is not one of the tools, or a
+            call of it cannot be forced.
     """
     known = [Tool.of(tool) for tool in tools]
     names = [tool.name for tool in known]

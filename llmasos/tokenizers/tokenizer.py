@@ -423,7 +423,7 @@ def token_table(tokens: Sequence[tuple[bytes, int]]) -> list[bytes]:
     [b'a', b'', b'c']
 
     Raises:
-        UserError: an id is no whole number, or far above the number of tokens: the table would fill the memory.
+        UserError: an id is not a whole number, or far above the number of tokens: the table would fill the memory.
     """
     limit = 10 * len(tokens) + 1_000
     for token, id in tokens:

@@ -94,7 +94,7 @@ def count_batches() -> None:
         while True:
             add_words(counts, pickle.load(sys.stdin.buffer))
     except EOFError:
-        with suppress(OSError):  # nobody reads the result any more
+        with suppress(OSError):  # the reader has gone
             pickle.dump(dict(counts), sys.stdout.buffer)
             sys.stdout.buffer.flush()
     os._exit(0)  # at once: the memory of the words need not be freed one by one

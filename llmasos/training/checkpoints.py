@@ -80,7 +80,7 @@ def save_checkpoint(
     own = [path for path in all_checkpoints(run) if is_own(path, origin) and checkpoint_step(path) <= state.step]
     for old in own[:-MAX_CHECKPOINTS]:
         if checkpoint_step(old) != state.best_step:
-            with suppress(OSError):  # an old checkpoint that stays is no reason to stop the training
+            with suppress(OSError):  # training continues if an old checkpoint cannot be removed
                 remove_own(old / STATE)
     return folder
 

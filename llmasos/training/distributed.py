@@ -107,7 +107,7 @@ def init_distributed(device_type: str) -> DistributedContext:
         raise UserError(f"several processes can train on cpu or cuda, not on {device_type}; add --device cpu.")
     try:
         store, _, _ = next(iter(dist.rendezvous("env://", timeout=TIMEOUT)))
-        # torchrun keeps its table of keys when it restarts the processes, with addresses at which nobody listens now.
+        # torchrun keeps its table of keys when it restarts the processes, with addresses where nothing listens now.
         attempt = dist.PrefixStore(f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
         backend = "nccl" if device_type == "cuda" else "gloo"
         dist.init_process_group(backend, store=attempt, rank=rank, world_size=size, timeout=TIMEOUT)
@@ -120,7 +120,7 @@ def init_distributed(device_type: str) -> DistributedContext:
 
 
 def is_first_report(message: str) -> bool:
-    """Whether no other process of this launch has reported this message. True where nobody can be asked."""
+    """Whether no other process of this launch has reported this message. True where there is no store to ask."""
     store = launch_store()
     if store is None:
         return True
@@ -133,7 +133,7 @@ def is_first_report(message: str) -> bool:
 
 @contextmanager
 def lost_connection(run: Path, context: DistributedContext) -> Iterator[None]:
-    """What a process says that loses its connection in this block: nothing, if the one that failed has said why.
+    """Report a connection that is lost in this block, unless the process that failed has said why.
 
     Raises:
         UserError: the other one was killed, or has crashed.

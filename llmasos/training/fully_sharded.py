@@ -31,7 +31,7 @@ from llmasos.training.zero import flatten
 
 
 class FullySharded(nn.Module):
-    """A module of whose weights this process keeps an n-th, in `shard`, the only parameter that the unit itself adds.
+    """A module with sharded weights: this process keeps an n-th, `shard`, the only parameter that the unit itself adds.
 
     Units may lie within units: the outer one takes care of the weights that are in no inner one. The inner ones are
     made first. All processes must run the same units in the same order, or they wait for each other forever.
@@ -74,7 +74,7 @@ class FullySharded(nn.Module):
         address = flat.untyped_storage().data_ptr()
 
         def pack(tensor: Tensor) -> Tensor | Callable[[], Tensor]:
-            """What autograd keeps for the backward pass: of a weight only where it lies, everything else as it is."""
+            """What autograd keeps for the backward pass: for a weight, only its place; anything else, as it is."""
             if tensor.untyped_storage().data_ptr() != address:
                 return tensor
             size, stride, offset = tensor.size(), tensor.stride(), tensor.storage_offset()

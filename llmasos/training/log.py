@@ -77,7 +77,7 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
 
 
 def read_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """The whole lines of a metrics.jsonl, in order, and the number of those that nobody can read.
+    """The whole lines of a metrics.jsonl, in order, and the number of lines that cannot be read.
 
     The beginning of a line at the end was torn by a crash and does not count. An unreadable file is one damaged line.
     """

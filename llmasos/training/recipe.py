@@ -116,7 +116,7 @@ class ModelSettings(Settings):
     )
     mup_base_width: int | None = setting(
         None,
-        "muP: the d_model at which the learning rate was chosen, and from which it is scaled to this one's",
+        "muP: the d_model at which the learning rate was chosen; it is scaled from there to this model's",
         at_least=1,
         at_most=LARGEST["mup_base_width"],
     )

@@ -75,7 +75,7 @@ def choose_run_folder(name: str, out_dir: str | None, resume: bool) -> Path:
 def run_of_this_launch(name: str, out_dir: str | None) -> Path | None:
     """The run that this call of torchrun started before it had to restart its processes (`--max-restarts`), if any.
 
-    See `choose_run_folder` for the arguments. The run is then continued without `--resume`: nobody is there to add it.
+    See `choose_run_folder` for the arguments. The run is then continued without `--resume`: no user is there to add it.
     """
     if not is_restart():
         return None

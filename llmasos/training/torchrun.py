@@ -14,7 +14,7 @@ def use_torchrun() -> str:
 
 
 def read_variable(name: str, at_least: int, at_most: int, default: int | None = None) -> int:
-    """A whole number from the environment. Raises UserError if it is missing, no number, or out of range."""
+    """A whole number from the environment. Raises UserError if it is missing, not a number, or out of range."""
     text = os.environ.get(name, "" if default is None else str(default))
     if not text:
         raise UserError(f"WORLD_SIZE is {os.environ.get('WORLD_SIZE')}, but {name} is not set; {use_torchrun()}.")

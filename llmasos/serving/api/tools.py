@@ -1,6 +1,6 @@
 """Tools in the chat API, in OpenAI's format: what a request says about them, and the calls in a reply.
 
-The client runs its own functions. The model reads which there are, in the system message or as its own chat template
+The client runs its own functions. The model reads what they are, in the system message or as its own chat template
 writes them. Where it writes a call, the reply ends, and the call is sent as `tool_calls` with the finish reason
 "tool_calls". The client appends that message and one of the role "tool" with the result, and asks again. A call that
 never ends, is not JSON, or is of a function that the request does not allow is sent as text.
@@ -129,7 +129,7 @@ class CallReader:
         """Take the next piece of the reply.
 
         Returns:
-            The text that is now known to be no call, and, at the end, the calls.
+            The text that is now known not to be a call, and, at the end, the calls.
         """
         self.text += piece
         before, start, call = self.text.partition(CALL_START)
