@@ -103,7 +103,7 @@ def make_body(served: ServedModel) -> Object:
         Field("show", Choice(views), "tokens: how likely each token was; attention: the attention weights; logit_lens: "
               "what each layer would predict; forward_trace: how one token is made, step by step; ablation: what is "
               "lost without each head and feed-forward; patching: what each activation of the input changes in another "
-              "text; probe: where a linear probe reads that the thing of the story is", "tokens"),
+              "text; probe: where a linear probe locates the thing of the story", "tokens"),
         Field("layer", Integer(0, n_layers - 1), "the layer whose attention to show, or after which the probe "
               "reads the residual stream", 0),
         Field("attention_type", Choice(attention_types), "which attention, if there are several"),

@@ -1,4 +1,4 @@
-"""The views `ablation` and `patching` of `/v1/inspect`: what the model says when a part of it is changed.
+"""The views `ablation` and `patching` of `/v1/inspect`: what the model predicts when a part of it is changed.
 
 Both follow one prediction, as the forward trace does: of a GPT the token after the text, of a BERT the one at the first
 [MASK]. The numbers are those of `interpret/patching.py`; this file adds what the model would then say.
@@ -33,7 +33,7 @@ PASSES_PER_JOB = 4
 
 
 class Readout:
-    """A metric of the logits that also keeps what the model says there.
+    """A metric of the logits that also keeps what the model predicts there.
 
     Attributes:
         logprobs: (V,) of the last logits.
@@ -95,7 +95,7 @@ def ablation_view(model: Model, tokenizer: Tokenizer, ids: Sequence[int], mean: 
 def ablated_cells(
     model: Model, tokenizer: Tokenizer, ids: Tensor, position: int, before: Tensor, sites: Sequence[Site], mean: bool
 ) -> list[dict[str, Any]]:
-    """What the model says without each part, and how much the log probability of its prediction has changed."""
+    """What the model predicts without each part, and how much the log probability of its prediction has changed."""
     token, cells = int(before.argmax()), []
     for site in sites:
         readout = Readout(position, tokenizer.vocab_size, token)

@@ -1,4 +1,4 @@
-"""The view `probe` of `/v1/inspect`: at each token, where a linear probe reads that the thing of the story is.
+"""The view `probe` of `/v1/inspect`: where a linear probe locates the thing of the story, token by token.
 
 The probes are trained on first use, which takes seconds, and kept as long as the model. Reading them from a file would
 be faster once, but the file would be wrong as soon as the model is fine-tuned, quantized or has an adapter.

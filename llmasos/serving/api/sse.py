@@ -103,7 +103,7 @@ class EventStream:
         return next(self._pieces)
 
     def close(self) -> None:
-        """Cancel the generation; nobody reads the rest."""
+        """Cancel the generation: its client has gone."""
         cancel_all(self.generations)
 
     def _encode(self, first: tuple[int, Event], events: Iterator[tuple[int, Event]]) -> Iterator[bytes]:

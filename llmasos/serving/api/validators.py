@@ -124,7 +124,7 @@ class Text(Validator):
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is a number in JSON, where true and false are none."""
+    """Whether it is a number in JSON, where true and false are not."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
