@@ -41,7 +41,7 @@ class Digits(NamedTuple):
 
 
 def draw_digits(n: int, seed: int = 0, size: int = 24, noise: float = 0.1) -> Digits:
-    """Draw n random digits, always the same ones; the first of many are those of a few.
+    """Draw n random digits, always the same ones: more digits begin with fewer.
 
     >>> digits = draw_digits(500, seed=1)
     >>> digits.images.shape, digits.images.dtype, digits.labels[:5].tolist()

@@ -30,7 +30,7 @@ class Record:
 
 
 def read_records(path: Path) -> Iterator[Record]:
-    """Yield the records of a `.jsonl` or `.json` file. Blank lines are none.
+    """Yield the records of a `.jsonl` or `.json` file. Blank lines are skipped.
 
     Raises:
         UserError: the file cannot be read, or is a single JSON object or a damaged list.

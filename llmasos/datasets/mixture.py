@@ -104,7 +104,7 @@ class Mixture:
         return self.parts[part].example(seed, row)
 
     def describe(self, names: Sequence[str], n_rows: int) -> str:
-        """For the user: how often a run of so many rows reads each part."""
+        """For the user: how often a run of this many rows reads each part."""
         texts = []
         for name, count, part in zip(names, self.counts, self.parts, strict=True):
             share = count / self.block_size

@@ -55,7 +55,7 @@ class Item(NamedTuple):
 
 
 class Scenes(NamedTuple):
-    """Pictures, what they say, and what is in them."""
+    """Pictures, their captions, and what is in them."""
 
     images: np.ndarray  # (n, 3, 24, 24) float32 in [0, 1]: red, green, blue; the background is black
     captions: list[str]

@@ -37,7 +37,7 @@ def _separated_records(path: Path, has_names: bool) -> Iterator[Record]:
 
 
 def has_column(path: Path, field: str) -> bool:
-    """Whether the first line of a table names a column so, or the field is a number; of JSON, it may have."""
+    """Whether a table has a column of this name or number, by its first line; in JSON, other lines may have it."""
     if ending_of(path) in JSON_ENDINGS:
         return True
     if ending_of(path) not in TABLE_ENDINGS:

@@ -113,7 +113,7 @@ def word_spans(text: str) -> list[tuple[int, int]]:
 
 
 def tagged_words(words: Sequence[str], labels: Sequence[str], where: str = "") -> TaggedText:
-    """A text of words with one blank between them, and their labels as BIO.
+    """A text of words with one space between them, and their labels as BIO.
 
     Raises:
         BadRow: a word is empty, there are more or fewer labels than words, or a label is of no known scheme.

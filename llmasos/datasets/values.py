@@ -42,7 +42,7 @@ class BadRows:
 
 
 def to_plain(value: Any) -> Any:
-    """Return a value as JSON knows it: numpy's and torch's numbers as Python's, and None for any way to say nothing.
+    """Return a value as JSON knows it: numpy's and torch's numbers as Python's, and None for any missing value.
 
     >>> to_plain(float("nan")), to_plain(None), to_plain(0), to_plain("")
     (None, None, 0, '')
@@ -55,13 +55,13 @@ def to_plain(value: Any) -> Any:
 
 
 def is_missing(value: Any) -> bool:
-    """Whether a value says nothing: null, NaN, or a text of white space alone."""
+    """Whether a value is missing: null, NaN, or a text of white space alone."""
     value = to_plain(value)
     return value is None or (isinstance(value, str) and not value.strip())
 
 
 def to_text(value: Any, name: str) -> str:
-    """Return a value as a text, "" if it says nothing.
+    """Return a value as a text, "" if it is missing.
 
     Args:
         value: any.
@@ -97,7 +97,7 @@ def _text_of_part(part: dict, name: str) -> str:
 
 
 def filled_text(value: Any, name: str) -> str:
-    """Return a value as a text without surrounding white space; raise `BadRow` if it says nothing."""
+    """Return a value as a text without surrounding white space; raise `BadRow` if it is missing."""
     text = to_text(value, name).strip()
     if not text:
         raise BadRow(f"the {name} is empty.")

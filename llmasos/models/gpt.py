@@ -165,7 +165,7 @@ class GPT(Backbone):
         return self.run_blocks(ids, positions, masks, caches, cache.write_ids(positions, ids), prefix)
 
     def pooled(self, hidden_states: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        """The vector of the last real position, the only one that has seen the whole text: (B, T, C) → (B, C)."""
+        """The vector of the last token before any padding, which alone has seen the whole text: (B, T, C) → (B, C)."""
         if attention_mask is None:
             return hidden_states[:, -1]
         last = attention_mask.size(1) - 1 - attention_mask.long().flip(1).argmax(dim=1)  # (B,): the last True

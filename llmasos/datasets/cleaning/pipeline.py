@@ -364,7 +364,7 @@ class Candidates:
         return exact, near & ~exact
 
     def unlikely(self, dropped: np.ndarray, fraction: float) -> tuple[np.ndarray, float]:
-        """Which documents are to go so that this fraction of the others is left, (N,) bool, and the most nats left."""
+        """Which documents to drop to keep this fraction of the others, (N,) bool, and the most nats of a kept one."""
         nats = np.where(dropped, np.inf, np.frombuffer(self.nats, np.float32)) if len(self.nats) else np.zeros(0)
         n_kept = math.ceil(fraction * int((~dropped).sum()))
         order = np.argsort(nats, kind="stable")  # of equal ones, the earlier stays
