@@ -12,7 +12,7 @@ from typing import Any
 
 from llmasos.errors import UserError, shown
 from llmasos.models import ModelConfig
-from llmasos.models.embedding_config import EmbeddingConfig
+from llmasos.models.pooling import EmbeddingConfig
 from llmasos.storage import read_json, write_json
 
 MODULES, POOLING, LENGTH = "modules.json", "1_Pooling/config.json", "sentence_bert_config.json"

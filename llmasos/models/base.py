@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from llmasos.errors import UserError
 from llmasos.models.config import ModelConfig
-from llmasos.models.embedding_config import EmbeddingConfig
 from llmasos.models.generation_config import GenerationConfig
+from llmasos.models.pooling import EmbeddingConfig
 from llmasos.nn import KVCache, cached_causal_mask, sliding_window_mask
 from llmasos.nn.quantization import quantized_layers
 

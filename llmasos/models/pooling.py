@@ -1,7 +1,22 @@
 """From the hidden states of a text's tokens to one vector for the text (Reimers & Gurevych 2019, section 3)."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class EmbeddingConfig:
+    """How a model's makers recommend to embed texts (`tasks/embedding.py` does it).
+
+    Attributes:
+        pooling: how the vectors of the tokens become one; see `pool`.
+        max_length: the most tokens that are read of a text, special ones included; None = the whole context.
+    """
+
+    pooling: str = "mean"
+    max_length: int | None = None
 
 
 def pool(hidden_states: Tensor, mask: Tensor, pooling: str) -> Tensor:
@@ -9,7 +24,7 @@ def pool(hidden_states: Tensor, mask: Tensor, pooling: str) -> Tensor:
 
     Args:
         hidden_states: (B, T, C).
-        mask: (B, T), True = a real token; padding is at the end.
+        mask: (B, T), True = a token of the text; padding is at the end.
         pooling: "mean" or "max" over the text's tokens, or the "first" or the "last" of them.
 
     Returns:
