@@ -450,10 +450,10 @@ class LLMTrainer:
             options: fields of `BeamOptions`: beams, length_penalty, max_new_tokens.
         """
         self.check("translation")
-        options = options_for(self.model, BeamOptions, **options)
+        settings = options_for(self.model, BeamOptions, **options)
 
         def translations(sources: list[str]) -> list[str]:
-            return [best.text.strip() for best, *_ in beam_search(self.model, self.tokenizer, sources, options)]
+            return [best.text.strip() for best, *_ in beam_search(self.model, self.tokenizer, sources, settings)]
 
         return for_each(text, translations)
 

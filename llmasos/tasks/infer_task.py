@@ -29,7 +29,7 @@ PAIR_NAMES = {format: roles for format, roles in ROLES_OF.items() if len(roles) 
 DEFAULT_EPOCHS, MIN_STEPS = 3, 100  # of fine-tuning, if neither epochs nor steps are given
 
 
-def as_settings(arguments: Mapping[str, Any]) -> dict[str, Any]:
+def as_settings(arguments: dict[str, Any]) -> dict[str, Any]:
     """The keyword arguments of `LLMTrainer.train` as settings of a recipe; a reward function is registered by name.
 
     >>> as_settings({"max_steps": 5, "out_dir": Path("runs"), "columns": {"text": "review", "label": "stars"}})
