@@ -28,6 +28,7 @@ import time
 import numpy as np
 import torch
 
+from lessons.machinery import training_loop
 from lessons.machinery.lesson_api import part, predict, result, seed
 from lessons.machinery.pictures import curves
 from llmasos.datasets.storyworld import next_sentence_probs, stories, valid_prefix_length
@@ -39,8 +40,6 @@ from llmasos.objectives import policy_gradient_loss as clipped_loss
 from llmasos.objectives.objective import IGNORE_INDEX
 from llmasos.rewards import VERIFIERS, PromptToAnswer, write_rollouts
 from llmasos.tokenizers import BPETokenizer, CharTokenizer
-from llmasos.training.optimizers import learning_rate_factor, make_optimizers, set_learning_rate
-from llmasos.training.recipe import TrainingSettings
 
 SEED = seed()
 torch.manual_seed(SEED)
@@ -506,21 +505,14 @@ def beginning(text):
 
 def imitate(policy, pairs, steps, batch=BATCH):
     """Train a model to give the answers (ids) to the prompts (ids) of these pairs. Return it, ready for use."""
-    settings = TrainingSettings(optimizer="muon", learning_rate=PEAK, precision="fp32", seed=SEED)
-    optimizers = make_optimizers(policy, settings)
     shuffle = np.random.default_rng(SEED)
-    for step in range(steps):
-        set_learning_rate(optimizers, PEAK * learning_rate_factor(step, steps, 30, "linear", 0.0))
+
+    def loss(step):
         prompts, answers = zip(*(pairs[i] for i in shuffle.integers(len(pairs), size=batch)), strict=True)
         ids, targets = collate_answers(prompts, answers)  # (B, T)
-        loss = -token_log_probs(policy, ids, targets).sum() / (targets != IGNORE_INDEX).sum()
-        for optimizer in optimizers:
-            optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
-        for optimizer in optimizers:
-            optimizer.step()
-    return policy.eval()
+        return -token_log_probs(policy, ids, targets).sum() / (targets != IGNORE_INDEX).sum()
+
+    return training_loop.train(policy, loss, steps, PEAK, seed=SEED, warmup=30)
 
 
 train_texts = [beginning(story.text) for story in stories("train", 4000)]

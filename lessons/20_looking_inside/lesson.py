@@ -25,6 +25,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from lessons.machinery import training_loop
 from lessons.machinery.lesson_api import part, predict, result, seed
 from lessons.machinery.pictures import curves, heatmap
 from llmasos import hub
@@ -41,8 +42,6 @@ from llmasos.interpret import (
     train_probe,
 )
 from llmasos.models import GPT, ModelConfig
-from llmasos.training.optimizers import learning_rate_factor, make_optimizers, set_learning_rate
-from llmasos.training.recipe import TrainingSettings
 
 SEED = seed()
 torch.manual_seed(SEED)
@@ -171,21 +170,16 @@ def attention_only(n_layers, previous=False):
 
 
 def train(model, draw, steps, look=None):
-    """Train on new texts at every step. look(step) is called every ten steps."""
-    settings = TrainingSettings(optimizer="muon", learning_rate=0.01, weight_decay=0.0, precision="fp32", seed=SEED)
-    optimizers, generator = make_optimizers(model, settings), torch.Generator().manual_seed(SEED)
-    for step in range(steps + 1):
+    """Train on new texts at every step. look(step) is called every ten steps, before the step."""
+    generator = torch.Generator().manual_seed(SEED)
+
+    def loss(step):
         if look is not None and step % 10 == 0:
             look(step)
-        set_learning_rate(optimizers, 0.01 * learning_rate_factor(step, steps + 1, 20, "linear", 0.0))
         ids = draw(32, generator)  # (B, T + 1)
-        loss = F.cross_entropy(model(ids[:, :-1]).flatten(0, 1), ids[:, 1:].flatten())
-        for optimizer in optimizers:
-            optimizer.zero_grad()
-        loss.backward()
-        for optimizer in optimizers:
-            optimizer.step()
-    return model.eval()
+        return F.cross_entropy(model(ids[:, :-1]).flatten(0, 1), ids[:, 1:].flatten())
+
+    training_loop.train(model, loss, steps + 1, 0.01, seed=SEED)
 
 
 test = draw_texts(128, torch.Generator().manual_seed(1_000_000 + SEED))

@@ -30,6 +30,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from lessons.machinery import training_loop
 from lessons.machinery.lesson_api import part, predict, result, seed
 from lessons.machinery.pictures import curves
 from llmasos.datasets.storyworld import stories
@@ -44,8 +45,6 @@ from llmasos.hub import load_pretrained
 from llmasos.models import GPT, ModelConfig
 from llmasos.nn.int4 import dequantize_groups, quantize_groups
 from llmasos.tokenizers import BPETokenizer
-from llmasos.training.optimizers import learning_rate_factor, make_optimizers, set_learning_rate
-from llmasos.training.recipe import TrainingSettings
 
 SEED = seed()
 torch.manual_seed(SEED)
@@ -504,18 +503,13 @@ result("bytes of a page over the formula", n_bytes / formula, 1.0, 0.0)
 # %%
 def train(model, batches, peak):
     """Train on batches of ids (B, T + 1); -1 is padding."""
-    settings = TrainingSettings(optimizer="muon", learning_rate=peak, precision="fp32", seed=SEED)
-    optimizers, n_steps = make_optimizers(model.train(), settings), len(batches)
-    for step, ids in enumerate(batches):
-        set_learning_rate(optimizers, peak * learning_rate_factor(step, n_steps, 10, "linear", 0.0))
+
+    def loss(step):
+        ids = batches[step]
         logits = model(ids[:, :-1].clamp(min=0))  # (B, T, V)
-        loss = F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), ignore_index=-1)
-        for optimizer in optimizers:
-            optimizer.zero_grad()
-        loss.backward()
-        for optimizer in optimizers:
-            optimizer.step()
-    return model.eval()
+        return F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), ignore_index=-1)
+
+    return training_loop.train(model, loss, len(batches), peak, seed=SEED, warmup=10)
 
 
 def encoded(split, n):
