@@ -1,5 +1,6 @@
 """Byte-pair encoding: trainer and encoder against their definitions, the Rust trainer, tiktoken and transformers."""
 
+import gc
 import json
 import os
 import random
@@ -211,3 +212,10 @@ def test_a_long_text_without_a_word_boundary_is_encoded(unit):
         assert tokenizer.decode(tokenizer.encode_array(whole)) == whole
     if text.isspace():  # the last blank belongs to the word
         assert tokenizer.encode(text + "x") == tokenizer.encode(text[:-1]) + tokenizer.encode(text[-1] + "x")
+
+
+def test_training_leaves_the_garbage_collector_as_it_was():
+    for enabled in (False, True):
+        (gc.enable if enabled else gc.disable)()
+        learn_merges({"aba": 3}, 2)
+        assert gc.isenabled() == enabled
