@@ -7,13 +7,26 @@ The stories are those of the valley in which something is lost (`datasets/storyw
 known: the thing is with its owner, lost, or in other hands. The probe reads the residual stream at the last token
 of each sentence. Before that, a model that reads from left to right cannot know what the sentence will say.
 
+How often it is right after a sentence of 40 held-out stories, in percent, over five seeds (mean, lowest to highest):
+
+| after block | 1 | 2 | 3 | 4 |
+|---|---|---|---|---|
+| `storyworld-gpt` | 96.8 (96.1–97.7) | 99.0 (98.6–99.2) | 99.6 (99.2–100) | 99.4 (98.3–100) |
+| with random weights | 78 (73–82) | 79 (73–85) | 77 (74–82) | 78 (75–84) |
+| `storyworld-bert` | 85.5 (83.2–86.6) | 89.7 (86.4–92.5) | 88.7 (86.1–90.8) | 90.8 (88.9–91.9) |
+| with random weights | 61 (57–64) | 62 (59–64) | 62 (58–65) | 62 (59–64) |
+
+Always naming the most frequent label is right after 51 (48–53). The control is far above that, because random layers
+still hand on which words were read last, and "was gone" is enough for many sentences. The context of the BERT, 64
+tokens, holds about half a story, so it often does not see what happened before.
+
 Not asked is *in which place* the thing is. In `storyworld-gpt` a probe cannot read that off, although the model names
 the right place in the end: with a label for each of the eight places it is right after 59 % of the sentences, where
 always saying "with its owner" is right after 51 %. The model does not carry the place along; its attention looks it up
 in the text when it is needed.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -28,7 +41,6 @@ from llmasos.models import BERT, GPT, Model, build_model
 from llmasos.tokenizers import Tokenizer
 
 N_TRAIN, N_HELD_OUT = 60, 40  # stories
-CONTROL_SEED = 0
 PASSES_PER_JOB = 4
 
 Example = tuple[Story, list[str | None]]
@@ -53,6 +65,7 @@ def train_story_probes(
     tokenizer: Tokenizer,
     n_train: int = N_TRAIN,
     n_held_out: int = N_HELD_OUT,
+    seed: int = 0,
     run: Callable[[Callable[[], Any]], Any] | None = None,
 ) -> list[StoryProbe]:
     """Train a probe for each layer, and its control.
@@ -61,6 +74,7 @@ def train_story_probes(
         model: a GPT or a BERT with the output layer of its pretraining, in any mode.
         tokenizer: the one it was trained with.
         n_train, n_held_out: the numbers of stories to train and to test on. The latter are of the split "val".
+        seed: another seed gives other stories, and other random weights to the control.
         run: runs each job that uses the model (None = on this thread).
 
     Returns:
@@ -71,9 +85,9 @@ def train_story_probes(
     """
     if not (isinstance(model, GPT | BERT) and model.config.is_pretraining):
         raise UserError("a probe of stories needs a gpt or a bert with its own output layer; use such a model.")
-    stories = [*lost_thing_stories("train", n_train), *lost_thing_stories("val", n_held_out)]
+    stories = [*lost_thing_stories("train", n_train, seed), *lost_thing_stories("val", n_held_out, seed)]
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(CONTROL_SEED)
+        torch.manual_seed(seed)
         control = cast(GPT | BERT, build_model(model.config))
     activations, labels, held_out = read_stories(model, tokenizer, stories, n_train, run or (lambda job: job()))
     if len(labels[held_out].unique()) < 2:
@@ -100,11 +114,11 @@ def read_stories(
     """
     inputs, labels, held_out = [], [], []
     for number, (story, places) in enumerate(stories):
-        ids, ends = sentence_ends(model, tokenizer, story, places)
-        if ends:
-            inputs.append((ids, list(ends)))
-            labels += [WHEREABOUTS.index(place) for place in ends.values()]
-            held_out += [number >= n_train] * len(ends)
+        for ids, ends in parts_of_story(model, tokenizer, story, places):
+            if ends:
+                inputs.append((ids, list(ends)))
+                labels += [WHEREABOUTS.index(place) for place in ends.values()]
+                held_out += [number >= n_train] * len(ends)
 
     def read(ids: list[int], positions: list[int]) -> Tensor:
         stream = torch.cat(residual_stream(model, torch.tensor(ids)))  # (L + 1, T, C)
@@ -123,27 +137,34 @@ def read_stories(
     return torch.cat(activations, dim=1), torch.tensor(labels), torch.tensor(held_out)
 
 
-def sentence_ends(
+def parts_of_story(
     model: GPT | BERT, tokenizer: Tokenizer, story: Story, places: list[str | None]
-) -> tuple[list[int], dict[int, str]]:
-    """A story's ids, and where the thing is at the position of the last token of each sentence.
+) -> Iterator[tuple[list[int], dict[int, str]]]:
+    """Yield a story's ids, and where the thing is at the position of the last token of each sentence.
 
-    A story that is longer than the context is read from the sentence that first names the thing, as far as it fits.
+    A story that is longer than the context comes in several parts, each of as many whole sentences as fit, from the
+    sentence before the one that first names the thing.
     """
-    is_bert, context_length = isinstance(model, BERT), model.config.context_length
+    is_bert, sentences = isinstance(model, BERT), story.sentences
     begin = [] if tokenizer.begin_of_text is None else [tokenizer.begin_of_text]
-    for first in (0, max(0, [place is not None for place in places].index(True) - 1)):
-        sentences = story.sentences[first:]
-        encoding = tokenizer.encode_with_offsets(" ".join(sentences))
-        special = tokenizer.build_inputs([]).ids if is_bert else begin
-        room = context_length - len(special)
-        if len(encoding.ids) <= room:
-            break
-    ids = encoding.ids[:room]
-    position = {end: i for i, end in enumerate(encoding.ends[:room], start=len(special) - is_bert)}
-    ends, end = {}, -1
-    for sentence, place in zip(sentences, places[first:], strict=True):
-        end += 1 + len(sentence)
-        if place is not None and end in position:
-            ends[position[end]] = place
-    return (tokenizer.build_inputs(ids).ids if is_bert else [*special, *ids]), ends
+    special = tokenizer.build_inputs([]).ids if is_bert else begin
+    room = model.config.context_length - len(special)
+
+    def fits(start: int, stop: int) -> bool:
+        return len(tokenizer.encode(" ".join(sentences[start:stop]))) <= room
+
+    start = 0 if fits(0, len(sentences)) else max(0, [place is not None for place in places].index(True) - 1)
+    while start < len(sentences):
+        stop = start + 1
+        while stop < len(sentences) and fits(start, stop + 1):
+            stop += 1
+        encoding = tokenizer.encode_with_offsets(" ".join(sentences[start:stop]))
+        ids = encoding.ids[:room]
+        position = {end: i for i, end in enumerate(encoding.ends[:room], start=len(special) - is_bert)}
+        ends, end = {}, -1
+        for sentence, place in zip(sentences[start:stop], places[start:stop], strict=True):
+            end += 1 + len(sentence)
+            if place is not None and end in position:
+                ends[position[end]] = place
+        yield (tokenizer.build_inputs(ids).ids if is_bert else [*special, *ids]), ends
+        start = stop

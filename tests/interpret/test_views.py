@@ -12,7 +12,7 @@ from llmasos.errors import UserError
 from llmasos.interpret import Site, activation_patching, intervened, logit_difference, replaced, train_story_probes
 from llmasos.interpret.logit_lens import residual_stream
 from llmasos.interpret.patching import logits_of
-from llmasos.interpret.story_probe import sentence_ends
+from llmasos.interpret.story_probe import parts_of_story
 from llmasos.models import ModelConfig, build_model
 from llmasos.serving.api import probe as probe_view
 from llmasos.serving.api.inspect import inspect_model
@@ -123,24 +123,46 @@ def test_the_whereabouts_are_those_of_the_text():
 def test_the_probe_reads_the_last_token_of_each_sentence(name):
     model, tokenizer = shipped(name)
     [(story, places)] = lost_thing_stories("train", 1)
-    ids, ends = sentence_ends(model, tokenizer, story, places)
-    assert len(ids) <= model.config.context_length and len(ends) >= 3
-    last = [tokenizer.token_text(ids[position]).strip()[-1] for position in ends]
-    assert set(last) <= set(".!?\"'")
-    known = [place for place in places if place is not None]
-    assert list(ends.values()) == known[: len(ends)]
+    parts = list(parts_of_story(model, tokenizer, story, places))
+    assert len(parts) == (1 if name == "storyworld-gpt" else 2)  # a BERT of 64 tokens reads it in parts
+    for ids, ends in parts:
+        assert len(ids) <= model.config.context_length
+        last = [tokenizer.token_text(ids[position]).strip()[-1] for position in ends]
+        assert set(last) <= set(".!?\"'")
+    read = [place for _, ends in parts for place in ends.values()]
+    assert read == [place for place in places if place is not None]
+
+
+PROBES = {  # after each block, in percent over five seeds: of the model, and with random weights
+    "storyworld-gpt": ([96.8, 99.0, 99.6, 99.4], [78.3, 78.7, 76.5, 78.2]),
+    "storyworld-bert": ([85.5, 89.7, 88.7, 90.8], [61.3, 61.9, 61.8, 61.9]),
+}
 
 
 @pytest.mark.slow
-def test_a_trained_model_knows_where_the_thing_is_and_the_view_shows_it():
-    """After each of the blocks at least 95 %, with random weights at most 90 % (measured: 98 to 99 and 79 to 83)."""
+@pytest.mark.parametrize("name", PROBES)
+def test_probes_are_right_as_often_as_documented(name):
+    """One sentence of 360 is 0.3 %; another version of torch may change a few of them, above all of the control."""
+    model, tokenizer = shipped(name)
+    seeds = [train_story_probes(model, tokenizer, seed=seed)[1:] for seed in range(5)]
+    accuracy = torch.tensor([[100 * each.probe.accuracy for each in probes] for probes in seeds])
+    control = torch.tensor([[100 * each.control for each in probes] for probes in seeds])
+    expected, expected_control = map(torch.tensor, PROBES[name])
+    torch.testing.assert_close(accuracy.mean(0), expected, atol=0.5, rtol=0)
+    torch.testing.assert_close(control.mean(0), expected_control, atol=1.0, rtol=0)
+    assert (accuracy - control).min() > 10  # in every seed and after every block
+
+
+@pytest.mark.slow
+def test_the_view_shows_what_a_trained_model_knows():
     model, tokenizer = shipped("storyworld-gpt")
     text = "Mia owned a key from Uncle Otto. At home Mia reached for the key, but it was gone."
     view = inspect_model(model, tokenizer, text, "probe", layer=2)
     assert [layer["layer"] for layer in view["layers"]] == [0, 1, 2, 3]
-    assert min(layer["accuracy"] for layer in view["layers"]) > 0.95
-    assert max(layer["control"] for layer in view["layers"]) < 0.9
-    assert view["interval"][0] < view["layers"][2]["accuracy"] < view["interval"][1] and view["majority"] < 0.65
+    assert [layer["accuracy"] for layer in view["layers"]] == pytest.approx([0.961, 0.986, 0.994, 0.997], abs=0.01)
+    assert [layer["control"] for layer in view["layers"]] == pytest.approx([0.794, 0.797, 0.747, 0.747], abs=0.02)
+    assert view["interval"][0] < view["layers"][2]["accuracy"] < view["interval"][1]
+    assert view["majority"] == pytest.approx(0.503, abs=0.001)
     probe = probe_view.trained[model][3].probe
     stream = residual_stream(model, ids_of(view))[3][0]
     torch.testing.assert_close(torch.tensor(view["probabilities"]), probe.logits(stream).softmax(-1), atol=1e-4, rtol=0)
@@ -155,10 +177,16 @@ def test_a_trained_model_knows_where_the_thing_is_and_the_view_shows_it():
         (lambda model: inspect_model(model, ByteTokenizer(), "ab", "patching", corrupted="ab"), "the same"),
         (lambda model: inspect_model(model, ByteTokenizer(), "ab", "ablation", ablation="none"), "one of mean, zero"),
         (lambda model: inspect_model(model, ByteTokenizer(), "a" * 65, "ablation"), "limit of 'ablation' is 64"),
-        (lambda model: inspect_model(model, ByteTokenizer(), "ab", "probe"), "64 tokens, is too short"),
+        (lambda model: train_story_probes(build_model(ModelConfig(**SMALL | {"context_length": 16})), ByteTokenizer()),
+         "16 tokens, is too short"),
         (lambda model: inspect_model(model, ByteTokenizer(), "ab", "probe", layer=2), "from 0 to 1"),
         (lambda model: train_story_probes(*shipped("storyworld-de-en")), "a gpt or a bert"),
         (lambda model: inspect_model(*shipped("storyworld-de-en"), "ein", "ablation"), "a gpt or a bert"),
+        *((lambda model, show=show: inspect_model(*shipped("storyworld-bert"), "No.", show, corrupted="Now."),
+           r"has no \[MASK\], .* write \[MASK\] in place of a word")
+          for show in ("forward_trace", "ablation", "patching")),
+        (lambda model: inspect_model(*shipped("storyworld-bert"), "A [MASK].", "patching", corrupted="[MASK] a."),
+         r"token 2 and token 1, .* at the same place in both texts"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_sentence(call, message):

@@ -3,6 +3,8 @@
 axe-core comes with the package axe-playwright-python; without it that test is skipped.
 """
 
+import re
+import threading
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -23,10 +25,14 @@ from page_helpers import (
 )
 from serving_http_helpers import wait_until
 
+from llmasos.errors import UserError
 from llmasos.generation import generate
+from llmasos.hub import load_pretrained
 from llmasos.interpret import Probe, StoryProbe, attention_maps, forward_trace
+from llmasos.serving.api import interventions, probe
 from llmasos.serving.api.inspect import inspect_model
 from llmasos.serving.api.probe import trained
+from llmasos.serving.engine import Engine
 from llmasos.tasks import fill_masks
 from llmasos.tokenizers import ByteTokenizer
 
@@ -321,7 +327,7 @@ def test_a_cell_of_a_map_says_what_the_model_says_then(visit, engines):
     for key in ("ArrowRight", "ArrowRight", "ArrowDown"):
         page.keyboard.press(key)
     card = card_of(page)
-    assert "Without the head 3 of block 2" in card.inner_text()
+    assert "Without head 3 of block 2" in card.inner_text()
     names = [token["text"].replace(" ", "␣") for token in rows[1]["cells"][2]["predictions"]]
     assert card.locator(".name").all_inner_texts() == names and card.locator(".value", has_text="→").count() == 5
     open_tab(page, "Patching")
@@ -339,6 +345,80 @@ def test_a_cell_of_a_map_says_what_the_model_says_then(visit, engines):
     page.locator("#patch").click()
     page.wait_for_selector("#problem:not([hidden])")
     assert "needs the same number" in page.locator("#problem-text").inner_text()
+
+
+LONG_TEXT = "Anna lost the key. " * 400
+WRONG = {  # model → tab, its texts, and what the error says
+    "storyworld-gpt": [
+        ("Ablation", [LONG_TEXT], r"has 2,803 tokens, .* is 256 for this model; send a shorter text"),
+        ("Patching", [LONG_TEXT, LONG_TEXT], r"has 2,803 tokens, .* is 64 for this model; send a shorter text"),
+        ("Patching", ["Anna was", LONG_TEXT], r"have 4 and 2,803 tokens, .* replace words by others of as many tokens"),
+        ("Patching", ["Anna was", "Anna was"], r"are the same, .* change a word in one of them"),
+        ("Probe", [LONG_TEXT], r"has 2,803 tokens, .* is 256 for this model; send a shorter text"),
+    ],
+    "storyworld-bert": [
+        ("How one token is made", ["Anna was sad."], r"has no \[MASK\], .* write \[MASK\] in place of a word"),
+        ("Ablation", ["Anna was sad."], r"has no \[MASK\], .* write \[MASK\] in place of a word"),
+        ("Patching", ["Anna was sad.", "Paul was sad."], r"has no \[MASK\], .* write \[MASK\] in place of a word"),
+        ("Patching", ["Anna was [MASK].", "[MASK] was sad."], r"token 3 and token 1, .* at the same place in both"),
+        ("Probe", [LONG_TEXT], r"has 2,002 tokens, .* is 64 for this model; send a shorter text"),
+    ],
+}  # fmt: skip
+BUTTONS = {"How one token is made": "trace", "Ablation": "ablate", "Patching": "patch", "Probe": "probe"}
+
+
+def ask_the_view(page, title, values):
+    """Fill the fields of a view and press its button."""
+    open_tab(page, title)
+    for field, text in zip(page.evaluate(f"REQUIRED_FIELDS['{BUTTONS[title]}']"), values, strict=True):
+        page.locator(f"#{field}").evaluate("(field, text) => { field.value = text; }", text)
+    page.locator(f"#{BUTTONS[title]}").click()
+
+
+def has_one_sentence(page, expected):
+    sentence = page.locator("#problem-text").inner_text()
+    assert re.search(expected, sentence) and re.fullmatch(r"[A-Z]((?!\. [A-Z]).)*\.", sentence), sentence
+
+
+@slow
+@pytest.mark.parametrize("model", WRONG)
+def test_what_is_wrong_is_one_sentence_and_what_to_do(visit, model):
+    page = visit(model, expected=["Failed to load resource"], width=400)
+    for title, wrong, expected in WRONG[model]:
+        ask_the_view(page, title, [" \n"] * len(wrong))
+        assert page.locator("#empty-field").inner_text() == "Please fill in this field first."
+        n_asked = len(asked(page, "/v1/inspect"))
+        ask_the_view(page, title, wrong)
+        page.wait_for_selector("#problem:not([hidden])")
+        done(page)
+        has_one_sentence(page, expected)
+        assert len(asked(page, "/v1/inspect")) == n_asked + 1  # nothing was asked while a field was empty
+        no_sideways_scrolling(page)
+        page.locator("#dismiss").click()
+        assert page.locator("#problem").is_hidden() and page.locator("table:visible").count() == 0
+
+
+@slow
+@pytest.mark.parametrize("title", ["Ablation", "Patching", "Probe"])
+def test_a_server_that_dies_while_it_works_is_named_and_can_be_asked_again(visit, monkeypatch, title):
+    engine = Engine(*load_pretrained("storyworld-gpt"))  # its own, because its thread is stopped in the middle of a job
+    page, started, dead = visit(engine, expected=["Failed to load resource"]), threading.Event(), threading.Event()
+
+    def never(*arguments, **options):
+        started.set()
+        dead.wait(20)
+        raise UserError("the server is dead.")
+
+    for module, name in ((interventions, "ablation"), (interventions, "patched_cells"), (probe, "train_story_probes")):
+        monkeypatch.setattr(module, name, never)
+    ask_the_view(page, title, ["I knew Anna", "I knew Paul"] if title == "Patching" else ["Anna lost a key."])
+    wait_until(started.is_set)
+    page.stop_server(0.1)
+    page.wait_for_selector("#problem:not([hidden])")
+    done(page)
+    dead.set()
+    assert page.locator("#problem-text").inner_text().startswith("The server is not responding.")
+    assert page.locator("#retry").inner_text() == "Try again" and page.locator("#panel").is_visible()
 
 
 @slow

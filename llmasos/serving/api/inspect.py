@@ -287,6 +287,6 @@ def check_length(model: Model, model_input: ModelInput, show: str) -> None:
                             "smaller model, or interpret/patching.py in Python.")  # fmt: skip
     if model_input.length > limit:
         raise UserError(
-            f"the text has {model_input.length} tokens, and the limit of {show!r} is {limit} for this model; send a "
-            "shorter text."
+            f"the text has {model_input.length:,} tokens, and the limit of {show!r} is {limit:,} for this model; send "
+            "a shorter text."
         )

@@ -19,6 +19,7 @@ from llmasos.interpret.interventions import Site
 from llmasos.interpret.patching import logits_of
 from llmasos.models import Model, n_parameters_of
 from llmasos.nn import eval_mode
+from llmasos.objectives.masked import MASK
 from llmasos.serving.api.token_json import DIGITS, token_to_dict
 from llmasos.serving.api.trace import predicted_position
 from llmasos.tokenizers import Tokenizer
@@ -70,6 +71,9 @@ def ablation_view(model: Model, tokenizer: Tokenizer, ids: Sequence[int], mean: 
         ids: the text.
         mean: replace what a part writes by its mean over all positions; otherwise by zero.
         run: runs a job that uses the model.
+
+    Raises:
+        UserError: a BERT's text has no [MASK].
     """
     text, position = torch.tensor(ids), predicted_position(model, tokenizer, ids)
     before = run(lambda: read_logprobs(model, tokenizer, text, position))
@@ -123,17 +127,22 @@ def patching_view(
         run: runs a job that uses the model.
 
     Raises:
-        UserError: the texts do not have the same number of tokens, or are the same.
+        UserError: the texts do not have the same number of tokens, or are the same, or their [MASK]s are apart.
     """
     if len(ids) != len(corrupted):
         raise UserError(
-            f"the two texts have {len(ids)} and {len(corrupted)} tokens, and patching needs the same number, so that "
-            "each position has its counterpart; replace words by others of as many tokens."
+            f"the two texts have {len(ids):,} and {len(corrupted):,} tokens, and patching needs the same number, so "
+            "that each position has its counterpart; replace words by others of as many tokens."
         )
     if list(ids) == list(corrupted):
         raise UserError("the two texts are the same, so there is nothing to patch; change a word in one of them.")
     clean_text, corrupted_text = torch.tensor(ids), torch.tensor(corrupted)
     position = predicted_position(model, tokenizer, ids)
+    if (other := predicted_position(model, tokenizer, corrupted)) != position:
+        raise UserError(
+            f"the first {MASK} of the two texts is token {position} and token {other}, and patching compares one "
+            f"prediction; write {MASK} at the same place in both texts."
+        )
     clean, before = (
         run(partial(read_logprobs, model, tokenizer, text, position)) for text in (clean_text, corrupted_text)
     )

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from llmasos.errors import UserError
 from llmasos.generation import SamplingOptions
 from llmasos.generation.options import sampler_fields
 from llmasos.generation.sampling import constrain
@@ -38,7 +39,7 @@ def trace_view(
         run: runs a job that uses the model.
 
     Raises:
-        UserError: as `forward_trace`.
+        UserError: as `forward_trace`, or as `predicted_position`.
     """
     position = predicted_position(model, tokenizer, ids)
     steps = run(lambda: forward_trace(model, torch.tensor(ids), position, head))
@@ -58,9 +59,17 @@ def trace_view(
 
 
 def predicted_position(model: Model, tokenizer: Tokenizer, ids: Sequence[int]) -> int:
-    """The position whose prediction is followed: the first [MASK] if there is one, else the last."""
+    """The position whose prediction is followed: a GPT's is the last, a BERT's the first [MASK].
+
+    Raises:
+        UserError: a BERT's text has no [MASK].
+    """
+    if model.config.family != "bert":
+        return len(ids) - 1
     mask = tokenizer.special_tokens.get(MASK)
-    return ids.index(mask) if model.config.family == "bert" and mask in ids else len(ids) - 1
+    if mask not in ids:
+        raise UserError(f"the text has no {MASK}, where a bert predicts the token; write {MASK} in place of a word.")
+    return ids.index(mask)
 
 
 def step_to_dict(step: TraceStep) -> dict[str, Any]:

@@ -6,7 +6,7 @@ const ablate = () => runAction("ablation", async signal => {
   const head = ["block", ...rows[0].cells.map(partName)];
   showMap($("ablation-map"), head, rows.map(({block, cells}) => ({
     name: `${block + 1}`,
-    cells: cells.map(cell => ({...cell, title: `Without the ${partName(cell)} of block ${block + 1}`})),
+    cells: cells.map(cell => ({...cell, title: `Without ${cell.kind === "head" ? "" : "the "}${partName(cell)} of block ${block + 1}`})),
   })));
   reveal("ablated");
   $("ablated-result").textContent = `${predictedWhere(tokens[position])} the model predicts ${mostLikely(predictions)}.`;

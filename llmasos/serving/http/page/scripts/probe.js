@@ -42,9 +42,9 @@ function sentencesOf(tokens) {
 function sentenceItem({start, end}) {
   const {tokens, labels, probabilities} = probed, reading = probabilities[end];
   const best = reading.indexOf(Math.max(...reading));
-  const words = charactersOf(tokens.slice(start, end + 1)).map(character => {
+  const words = charactersOf(tokens.slice(start, end + 1)).map((character, i) => {
     const text = characterText(character), piece = text.startsWith("##");
-    const space = model.family === "bert" && !piece ? " " : "";
+    const space = model.family === "bert" && i && !piece ? " " : "";
     return make("span", {class: "word", role: "button", tabindex: -1, "data-end": end}, space + (piece ? text.slice(2) : text));
   });
   return make("span", {class: "sentence"}, ...words, " ",
