@@ -22,6 +22,9 @@ from typing import IO, Any, TypeVar
 from llmasos.errors import UserError
 
 WORKER = "from llmasos.parallel import work; work()"
+FUNCTION, ITEM = "function", "item"  # what is sent to a worker
+LARGE_PIPE = 1 << 20  # bytes. with the 64 KiB of Linux, a sender waits until the receiver has stopped computing
+MOST_LARGE_PIPES = 32  # all pipes of a user together may have 64 MiB
 Pipes = tuple[IO[bytes], IO[bytes]]  # the standard input and output of a process
 
 Item = TypeVar("Item")
@@ -59,22 +62,39 @@ def map_in_processes(function: Callable[[Item], Result], items: Iterable[Item], 
     Raises:
         UserError: a process has ended, for example because the system ran out of memory.
     """
-    items = iter(items)
+    with map_processes(n) as map_in_them:
+        yield from map_in_them(function, items)
+
+
+@contextmanager
+def map_processes(n: int) -> Iterator[Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]]:
+    """While open, n processes and a `map` in them, for one function after another: starting them takes a while.
+
+        with map_processes(2) as map_in_them:
+            list(map_in_them(str.upper, texts)), list(map_in_them(len, texts))
+
+    All results of a function must be read before the next one is mapped. Raises as `map_in_processes` does.
+    """
     with python_processes(WORKER, n) as processes:
-        for stdin, _ in processes:
-            send(function, stdin)
-        waiting: deque[IO[bytes]] = deque()
-        turns = itertools.cycle(processes)
-        for item in itertools.islice(items, 2 * n):
-            stdin, stdout = next(turns)
-            send(item, stdin)
-            waiting.append(stdout)
-        while waiting:
-            yield pickle.load(waiting.popleft())
-            for item in itertools.islice(items, 1):
+
+        def map_in_them(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+            items = iter(items)
+            for stdin, _ in processes:
+                send((FUNCTION, function), stdin)
+            waiting: deque[IO[bytes]] = deque()
+            turns = itertools.cycle(processes)
+            for item in itertools.islice(items, 2 * n):
                 stdin, stdout = next(turns)
-                send(item, stdin)
+                send((ITEM, item), stdin)
                 waiting.append(stdout)
+            while waiting:
+                yield pickle.load(waiting.popleft())
+                for item in itertools.islice(items, 1):
+                    stdin, stdout = next(turns)
+                    send((ITEM, item), stdin)
+                    waiting.append(stdout)
+
+        yield map_in_them
 
 
 @contextmanager
@@ -92,7 +112,8 @@ def python_processes(program: str, n: int) -> Iterator[list[Pipes]]:
     """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, "-c", program]
-    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    pipe_size = LARGE_PIPE if 2 * n <= MOST_LARGE_PIPES else -1  # -1: as the system has it
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "pipesize": pipe_size}
     processes: list[subprocess.Popen] = []
     try:
         for _ in range(n):
@@ -114,25 +135,28 @@ def send(value: Any, pipe: IO[bytes]) -> None:
 
 
 def work() -> None:
-    """In a process of `map_in_processes`: read a function and its arguments, and write its results.
+    """In a process of `map_processes`: read functions, each with its arguments after it, and write its results.
 
     A thread reads ahead. Else this process could wait until its result is read, and the other one until its next item
     is.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Windows sends Ctrl-C to it all the same
-    function = pickle.load(sys.stdin.buffer)
-    items: queue.SimpleQueue = queue.SimpleQueue()
+    messages: queue.SimpleQueue = queue.SimpleQueue()
 
     def read() -> None:
         with suppress(EOFError):
             while True:
-                items.put([pickle.load(sys.stdin.buffer)])
-        items.put(None)
+                messages.put(pickle.load(sys.stdin.buffer))
+        messages.put(None)
 
     threading.Thread(target=read, daemon=True).start()
     with suppress(BrokenPipeError):  # nobody reads the results any more
-        while (arguments := items.get()) is not None:
-            send(function(*arguments), sys.stdout.buffer)
+        while (message := messages.get()) is not None:
+            content, value = message
+            if content == FUNCTION:
+                function = value
+            else:
+                send(function(value), sys.stdout.buffer)
     os._exit(0)
 
 

@@ -6,7 +6,12 @@ import pytest
 
 from llmasos import parallel
 from llmasos.errors import UserError
-from llmasos.parallel import map_in_processes, map_in_threads, python_processes, usable_cores
+from llmasos.parallel import map_in_processes, map_in_threads, map_processes, python_processes, usable_cores
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 
 def test_results_come_in_order_and_items_are_read_as_they_are_needed():
@@ -41,6 +46,25 @@ def test_a_process_is_out_of_reach_of_ctrl_c_and_none_is_left_behind(monkeypatch
     with pytest.raises(KeyboardInterrupt), python_processes("input()", 2):
         raise KeyboardInterrupt
     assert len(started) == 4 and all(process.returncode is not None for process in started)
+
+
+def test_the_same_processes_map_one_function_after_another():
+    with map_processes(3) as map_in_them:
+        pids = [set(map_in_them(os.getsid, [0] * 9)) for _ in range(2)]  # each process leads a session of its own
+        assert len(pids[0]) == 3 and pids[0] == pids[1]
+        assert list(map_in_them(abs, range(-4, 4))) == [4, 3, 2, 1, 0, 1, 2, 3]
+        assert list(map_in_them(abs, [])) == []
+
+
+@pytest.mark.skipif(not hasattr(fcntl, "F_GETPIPE_SZ"), reason="only Linux sets the size of a pipe")
+def test_a_megabyte_can_be_sent_to_a_process_that_does_not_read_unless_there_are_many(monkeypatch):
+    with python_processes("input()", 1) as [(stdin, stdout)]:
+        assert [fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ) for pipe in (stdin, stdout)] == [1 << 20] * 2
+        stdin.write(bytes((1 << 20) - 1))  # without waiting
+        stdin.flush()
+    monkeypatch.setattr(parallel, "MOST_LARGE_PIPES", 3)  # a user's pipes may have 64 MiB together
+    with python_processes("input()", 2) as [(stdin, _), _]:
+        assert fcntl.fcntl(stdin, fcntl.F_GETPIPE_SZ) < 1 << 20
 
 
 def test_a_process_that_dies_is_one_sentence():

@@ -35,15 +35,16 @@ def read_records(path: Path) -> Iterator[Record]:
     Raises:
         UserError: the file cannot be read, or is a single JSON object or a damaged list.
     """
+    title = title_of(path)
     if holds_lines(path):
         for number, line in enumerate(read_lines(path), start=1):
             if line.strip():
-                yield _record(f"{title_of(path)}, line {number:,}", line)
+                yield _record(f"{title}, line {number:,}", line)
         return
     text = "".join(read_blocks(path))
     try:
         for number, value in _list_items(text):
-            yield Record(f"{title_of(path)}, line {number:,}", value)
+            yield Record(f"{title}, line {number:,}", value)
     except (ValueError, RecursionError) as error:
         reason = f"{path} is not a JSON list ({_reason(error)})"
         raise UserError(f"{reason}; write [{{…}}, {{…}}], or one object per line.") from error

@@ -445,6 +445,13 @@ def test_what_is_clean_stays_as_it_is(dirty, tmp_path, monkeypatch, ending):
     assert second.read_bytes() == first.read_bytes()
 
 
+def test_a_process_starts_without_what_only_the_pipeline_needs():
+    program = "import sys, llmasos.datasets.cleaning.judging; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    needless = ("llmasos.datasets.text", "llmasos.datasets.catalog", "llmasos.datasets.cleaning.pipeline", "torch")
+    assert "numpy" in modules and not set(needless) & set(modules)
+
+
 @pytest.mark.slow
 def test_the_output_does_not_depend_on_the_number_of_processes(dirty, tmp_path, monkeypatch):
     monkeypatch.setattr("llmasos.datasets.cleaning.pipeline.PORTION", 10_000)

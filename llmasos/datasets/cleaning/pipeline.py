@@ -7,36 +7,36 @@
 
 Each pass reads the documents in order, in portions of about a megabyte that are divided among the processes, and uses
 the results in the same order. So the output is the same for any number of processes. It gets its name when it is
-complete.
+complete. This process only reads, counts and writes, about a sixth of all the work; the rules (`judging.py`) run in the
+others, which are started once for both passes.
 """
 
 import json
 import math
 import os
-import re
 import tempfile
 from array import array
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice, tee
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from llmasos.console import progress_bar, text_table
-from llmasos.datasets.cleaning.boilerplate import LineCounter, line_keys, without_boilerplate
-from llmasos.datasets.cleaning.duplicates import SIGNATURE, exact_key, find_exact, find_near, signature
+from llmasos.datasets.cleaning.boilerplate import LineCounter
+from llmasos.datasets.cleaning.duplicates import SIGNATURE, find_exact, find_near
+from llmasos.datasets.cleaning.judging import Judge, Judgment, Portion, count_lines, measure
 from llmasos.datasets.cleaning.perplexity import NgramModel, Score
-from llmasos.datasets.cleaning.pii import mask_pii
 from llmasos.datasets.cleaning.settings import CleaningSettings
-from llmasos.datasets.cleaning.trigrams import language_of
 from llmasos.datasets.source import END_OF_TEXT, PlainText, TextSource
 from llmasos.datasets.text import open_text
 from llmasos.datasets.text_io import read_blocks
 from llmasos.errors import UserError
-from llmasos.parallel import in_batches, map_in_processes, usable_cores
+from llmasos.parallel import in_batches, map_processes, usable_cores
 from llmasos.storage.atomic import write_error, write_file, write_json
 from llmasos.storage.user_path import user_path
 
@@ -44,12 +44,9 @@ PORTION = 1 << 20  # characters of text that a process works on at a time
 SMALL = 4 << 20  # bytes; starting processes takes longer than cleaning a smaller corpus
 SHOWN = 60  # characters of an example
 N_EXAMPLES = 3
-LONG = 100_000  # characters; the beginning of a longer text is enough
-WITHOUT_SPACES = re.compile("[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff]")  # Thai, Japanese, Chinese
 MOST_REFERENCES = 100_000  # documents
 ENDINGS = (".jsonl", ".txt")
 
-Portion = list[str]
 Result = TypeVar("Result")
 
 
@@ -93,78 +90,6 @@ class Report:
         return "\n".join([*lines, f"{kept}{self.n_characters:,} characters"])
 
 
-@dataclass
-class Judgment:
-    """The result of pass 2 for one document: its text after the changes, or the reason why it is dropped."""
-
-    text: str | None = None  # None = as it was, so that it need not be sent back
-    dropped: str = ""
-    changed: list[str] = field(default_factory=list)
-    key: int = 0
-    signature: np.ndarray | None = None
-    nats: float = 0.0  # per character
-
-
-@dataclass(frozen=True)
-class Judge:
-    """The rules that look at one document alone; sent to every process."""
-
-    settings: CleaningSettings
-    boilerplate: frozenset[bytes] = frozenset()
-    reference: NgramModel | None = None
-
-    def __call__(self, portion: Portion) -> list[Judgment]:
-        judgments = [self.judge(text) for text in portion]
-        if self.reference is not None:
-            measure(self.reference, portion, judgments)
-        return judgments
-
-    def judge(self, text: str) -> Judgment:
-        """Apply the rules in order, until one of them drops the document."""
-        settings, original, changed = self.settings, text, []
-        shorter = without_boilerplate(text, self.boilerplate)
-        if shorter != text:
-            text = shorter
-            changed.append("boilerplate removed")
-        if is_short(text, max(1, settings.min_words)):
-            return Judgment(dropped="too short")
-        if settings.pii != "keep":
-            found: list[tuple[str, str]] = []
-            masked = mask_pii(text, found)
-            if found and settings.pii == "drop":
-                return Judgment(dropped="personal data")
-            if found:
-                text = masked
-                changed.append("personal data masked")
-        if settings.languages and (language := language_of(text)):
-            if language not in settings.languages:
-                return Judgment(dropped=f"language: {language}")
-        judgment = Judgment(None if text == original else text, changed=changed)
-        if settings.exact_duplicates:
-            judgment.key = exact_key(text)
-        if settings.near_duplicates < 1:
-            judgment.signature = signature(text)
-        return judgment
-
-
-def is_short(text: str, n_words: int) -> bool:
-    """Whether a text has fewer words. Without spaces between them, as in Chinese, a word is counted as two characters.
-
-    >>> is_short("One two three.", 4), is_short("房子在山上没有人能告诉我", 4)
-    (True, False)
-    """
-    missing = n_words - len(text.split(None, n_words))
-    return missing > 0 and len(WITHOUT_SPACES.findall(text[:LONG])) < 2 * missing
-
-
-def measure(score: Score, portion: Portion, judgments: list[Judgment]) -> None:
-    """Set the nats per character of the documents that are not dropped."""
-    pairs = [(text, judgment) for text, judgment in zip(portion, judgments, strict=True) if not judgment.dropped]
-    texts = [text if judgment.text is None else judgment.text for text, judgment in pairs]
-    for (_, judgment), nats in zip(pairs, score(texts) if texts else [], strict=True):
-        judgment.nats = float(nats)
-
-
 def clean(
     source: Path | str | TextSource,
     output: Path | str,
@@ -194,36 +119,28 @@ def clean(
     if processes is None:
         processes = 1 if size is not None and size < SMALL else max(1, int(usable_cores()))
     report = Report()
-    run = partial(each_portion, corpus, processes, progress)
-    counter = LineCounter()
-    if settings.boilerplate:
-        n_documents = 0
-        for _, keys in run(count_lines, "counting lines"):
-            n_documents += len(keys)
-            for lines in keys:
-                counter.add(lines)
-        frequent = counter.frequent(n_documents, settings.boilerplate)
-    else:
-        frequent = frozenset()
-    reference, limit = fit_reference(settings, score)
-    judge = Judge(settings, frequent, reference)
-    with write_file(output) as temporary, Candidates(output.parent) as candidates:
-        for texts, judgments in run(judge, "judging documents"):
-            if score is not None:
-                measure(score, texts, judgments)
-            for text, judgment in zip(texts, judgments, strict=True):
-                if not judgment.dropped and judgment.nats > limit:
-                    judgment.dropped = "perplexity"
-                report.n_documents += 1
-                report.n_characters += len(text)
-                for reason in (*judgment.changed, *filter(None, [judgment.dropped])):
-                    report.count(reason, text)
-                if not judgment.dropped:
-                    candidates.add(judgment, text)
-        report.max_perplexity = math.exp(limit) if limit < math.inf else None
-        write_unique(candidates, temporary, output.suffix, settings, report)
-        if not report.n_kept:
-            raise UserError(f"nothing is left of {corpus.name}, so {output} is not written:\n{report}")
+    with map_processes(processes) if processes > 1 else nullcontext(map) as map_portions:
+        run = partial(each_portion, corpus, map_portions, progress)
+        boilerplate = frequent_lines(run, settings.boilerplate) if settings.boilerplate else frozenset()
+        reference, limit = fit_reference(settings, score)
+        judge = Judge(settings, boilerplate, reference)
+        with write_file(output) as temporary, Candidates(output.parent) as candidates:
+            for texts, judgments in run(judge, "judging documents"):
+                if score is not None:
+                    measure(score, texts, judgments)
+                for text, judgment in zip(texts, judgments, strict=True):
+                    if not judgment.dropped and judgment.nats > limit:
+                        judgment.dropped = "perplexity"
+                    report.n_documents += 1
+                    report.n_characters += len(text)
+                    for reason in (*judgment.changed, *filter(None, [judgment.dropped])):
+                        report.count(reason, text)
+                    if not judgment.dropped:
+                        candidates.add(judgment, text)
+            report.max_perplexity = math.exp(limit) if limit < math.inf else None
+            write_unique(candidates, temporary, output.suffix, settings, report)
+            if not report.n_kept:
+                raise UserError(f"nothing is left of {corpus.name}, so {output} is not written:\n{report}")
     return report
 
 
@@ -273,11 +190,11 @@ def paragraphs(blocks: Iterable[str]) -> Iterator[str]:
 
 
 def each_portion(
-    corpus: TextSource, processes: int, progress: bool, work: Callable[[Portion], Result], title: str
+    corpus: TextSource, map_portions: Callable, progress: bool, work: Callable[[Portion], Result], title: str
 ) -> Iterator[tuple[Portion, Result]]:
     """Yield each portion of a corpus with a function's result for it, in order, with a progress bar."""
     portions, to_do = tee(in_batches(documents(corpus), len, PORTION))
-    results = map(work, to_do) if processes <= 1 else map_in_processes(work, to_do, processes)
+    results = map_portions(work, to_do)
     settings = {"total": corpus.size(), "unit": "B", "unit_scale": True, "leave": False, "delay": 1.0}
     with progress_bar(desc=title, disable=None if progress else True, **settings) as bar:
         for result, portion in zip(results, portions, strict=False):
@@ -285,9 +202,14 @@ def each_portion(
             bar.update(sum(map(len, portion)))
 
 
-def count_lines(portion: Portion) -> list[set[bytes]]:
-    """The keys of the lines of each document."""
-    return [line_keys(text) for text in portion]
+def frequent_lines(run: Callable[..., Iterable[tuple[Portion, Any]]], fraction: float) -> frozenset[bytes]:
+    """Pass 1: the keys of the lines that occur in at least this fraction of the documents."""
+    counter, n_documents = LineCounter(), 0
+    for _, keys in run(count_lines, "counting lines"):
+        n_documents += len(keys)
+        for lines in keys:
+            counter.add(lines)
+    return counter.frequent(n_documents, fraction)
 
 
 def fit_reference(settings: CleaningSettings, score: Score | None) -> tuple[NgramModel | None, float]:
@@ -321,12 +243,11 @@ class Candidates:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.keys, self.nats = array("Q"), array("f")
-        self.has_signatures = False
+        self.keys, self.nats, self.sizes = array("Q"), array("f"), array("Q")  # sizes: of the texts, in bytes
 
     def __enter__(self) -> "Candidates":
         try:
-            self.texts = tempfile.TemporaryFile("w+", encoding="utf-8", dir=self.folder)
+            self.texts = tempfile.TemporaryFile(dir=self.folder)
             self.signatures = tempfile.TemporaryFile(dir=self.folder)
         except OSError as error:
             raise write_error(self.folder, error) from error
@@ -340,15 +261,15 @@ class Candidates:
         """Keep a document for pass 3; `text` is what it was before pass 2."""
         self.keys.append(judgment.key)
         self.nats.append(judgment.nats)
-        self.texts.write(json.dumps(text if judgment.text is None else judgment.text) + "\n")
-        if judgment.signature is not None:
-            self.has_signatures = True
-            self.signatures.write(judgment.signature.tobytes())
+        content = (text if judgment.text is None else judgment.text).encode("utf-8", "surrogatepass")
+        self.texts.write(content)
+        self.sizes.append(len(content))
+        self.signatures.write(judgment.signature)
 
     def read(self) -> Iterator[str]:
         """The documents, in order."""
         self.texts.seek(0)
-        return (json.loads(line) for line in self.texts)
+        return (self.texts.read(size).decode("utf-8", "surrogatepass") for size in self.sizes)
 
     def duplicates(self, settings: CleaningSettings) -> tuple[np.ndarray, np.ndarray]:
         """Which documents are exact copies of an earlier one, and which are near copies; (N,) bool each."""
@@ -356,7 +277,7 @@ class Candidates:
         exact, near = np.zeros(n, bool), np.zeros(n, bool)
         if settings.exact_duplicates:
             exact = find_exact(np.array(self.keys, np.uint64))
-        if self.has_signatures:
+        if settings.near_duplicates < 1 and n:
             self.signatures.flush()
             signatures = np.memmap(self.signatures, np.uint32, "r", shape=(n, SIGNATURE))
             near = find_near(signatures, settings.near_duplicates) >= 0
