@@ -714,12 +714,12 @@ for name, make_optimizer in optimizers.items():
         result("AdamW, gradients times 4: relative difference", effect, 0.0, 0.001)
 
 # %% [markdown]
-# **What to see.** AdamW hides the slip, down to its $\epsilon$. With the usual one the weights differ by 0.4 to 14 percent
-# (five seeds), because the gradients of queries and keys begin hardly larger than $\epsilon$. With a smaller one nothing
-# is left of the factor 4. That is pleasant until you clip gradients, or change to SGD, or compare the reported gradient
-# norm with someone else's. A test with SGD on one batch finds it at once, which is the general advice of this lesson:
-# **one step, one batch, one process against n, all weights equal** is the test that finds all four slips and the mean of
-# means, and it takes a second.
+# **What to see.** AdamW hides the slip, down to its $\epsilon$. With the usual one the weights differ by 0.4 to 14
+# percent (five seeds), because the gradients of queries and keys begin hardly larger than $\epsilon$. With a smaller
+# one nothing is left of the factor 4. That is pleasant until you clip gradients, or change to SGD, or compare the
+# reported gradient norm with someone else's. A test with SGD on one batch finds it at once, which is the general
+# advice of this lesson: **one step, one batch, one process against n, all weights equal** is the test that finds all
+# four slips and the mean of means, and it takes a second.
 
 # %% [markdown]
 # ## 22.6 When a worker dies
