@@ -1,10 +1,15 @@
-"""Calls of tools as the text that a model writes: JSON between two marks, as the Hermes and Qwen models write it.
+"""Calls of tools as the text that a model writes.
 
-<tool_call>{"name": "calculator", "arguments": {"expression": "17 * 25"}}</tool_call>
+    <tool_call>{"name": "calculator", "arguments": {"expression": "17 * 25"}}</tool_call>     Hermes, Qwen, and ours
+    {"name": "calculator", "parameters": {"expression": "17 * 25"}}                           Llama 3.1 … 3.3
+
+In the second form a call is a whole message. Only what a model writes, and reads, is in its own form: the messages of a
+conversation hold calls in the first.
 """
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from llmasos.errors import UserError, in_words
@@ -44,6 +49,8 @@ def read_call(text: str) -> ToolCall:
     """
     try:
         value = json.loads(text)
+        if isinstance(value, dict) and "arguments" not in value and "parameters" in value:
+            value["arguments"] = value["parameters"]  # Llama's name
         if isinstance(value, dict) and isinstance(value.get("arguments"), str):
             value["arguments"] = json.loads(value["arguments"].strip() or "{}")  # OpenAI's form: JSON within JSON
     except (ValueError, RecursionError) as error:
@@ -55,6 +62,75 @@ def read_call(text: str) -> ToolCall:
     if not isinstance(arguments, dict):
         raise UserError(f"the arguments of {value['name']} are {in_words(arguments)}; they must be an object.")
     return ToolCall(value["name"], arguments)
+
+
+@dataclass(frozen=True)
+class CallFormat:
+    """How a model writes a call: JSON between two marks, or JSON that is the whole message.
+
+    Attributes:
+        start: the mark before the JSON; "" if a call is a whole message.
+        end: the mark after it; "" likewise.
+        arguments: the name of the arguments in the JSON.
+        tag: what may also come before a call that is a whole message.
+    """
+
+    start: str
+    end: str
+    arguments: str = "arguments"
+    tag: str = ""
+
+    def find(self, text: str, last: bool = False) -> tuple[str, str | None]:
+        """The text before a call, and the call's JSON; None instead of it if there is no call.
+
+        >>> HERMES.find('So: <tool_call>{"name": "now"}')
+        ('So: ', '{"name": "now"}')
+        >>> LLAMA3.find(' {"name": "now", "parameters": {}}')
+        ('', '{"name": "now", "parameters": {}}')
+        >>> LLAMA3.find('So: {"name": "now", "parameters": {}}'), LLAMA3.find('{"name": "Mia"}')
+        (('So: {"name": "now", "parameters": {}}', None), ('{"name": "Mia"}', None))
+
+        Args:
+            text: what the model has written, up to the mark after a call or the end of the message.
+            last: whether the last mark counts, and not the first.
+        """
+        if self.start:
+            before, mark, call = text.rpartition(self.start) if last else text.partition(self.start)
+            return (before, call) if mark else (text, None)
+        call = text.strip().removeprefix(self.tag).strip()
+        try:
+            read_call(call)
+        except UserError:
+            return text, None
+        return ("", call) if {"arguments", self.arguments} & json.loads(call).keys() else (text, None)
+
+    def n_certain(self, text: str) -> int:
+        """How many characters of a text that is still being written belong to no call, whatever comes after them.
+
+        >>> HERMES.n_certain("So: <tool"), LLAMA3.n_certain(' {"name'), LLAMA3.n_certain("So: {")
+        (4, 0, 5)
+        """
+        if self.start:
+            before, mark, _ = text.partition(self.start)
+            n_held = 0 if mark else max(n for n in range(len(self.start)) if before.endswith(self.start[:n]))
+            return len(before) - n_held
+        begun = text.lstrip()
+        may_be_a_call = begun.removeprefix(self.tag).lstrip().startswith("{") or self.tag.startswith(begun.rstrip())
+        return 0 if may_be_a_call else len(text)
+
+    def in_our_form(self, text: str) -> str:
+        """The text of a message in which a call is written as `write_call` writes it.
+
+        >>> LLAMA3.in_our_form('{"name": "now", "parameters": {}}')
+        '<tool_call>{"name": "now", "arguments": {}}</tool_call>'
+        """
+        before, call = self.find(text)
+        return text if self.start or call is None else before + write_call(read_call(call))
+
+
+HERMES = CallFormat(CALL_START, CALL_END)
+LLAMA3 = CallFormat("", "", arguments="parameters", tag="<|python_tag|>")
+CALL_FORMATS = (HERMES, LLAMA3)
 
 
 def describe_tools(descriptions: Sequence[Mapping[str, Any]]) -> str:

@@ -9,7 +9,7 @@ inside an argument.
 from collections.abc import Mapping
 from typing import Any
 
-from llmasos.datasets.tool_calls import CALL_START
+from llmasos.datasets.tool_calls import HERMES, CallFormat
 from llmasos.errors import UserError
 from llmasos.generation.grammar import DEAD, Choice, Grammar, Node, Sequence, literal
 from llmasos.generation.json_schema import Builder
@@ -17,7 +17,7 @@ from llmasos.generation.json_schema import Builder
 NO_ARGUMENTS = {"type": "object", "additionalProperties": False}
 
 
-def call_grammar(functions: Mapping[str, Mapping[str, Any] | None]) -> Grammar:
+def call_grammar(functions: Mapping[str, Mapping[str, Any] | None], call_format: CallFormat = HERMES) -> Grammar:
     """The grammar of one call of one of these functions, up to the end of its JSON.
 
     >>> grammar = call_grammar({"now": None, "wait": {"type": "object", "properties": {"days": {"type": "integer"}}}})
@@ -28,6 +28,7 @@ def call_grammar(functions: Mapping[str, Mapping[str, Any] | None]) -> Grammar:
 
     Args:
         functions: at least one; by name, the JSON schema of its arguments, or None if it has none.
+        call_format: how the model writes a call.
 
     Raises:
         UserError: there is no function; or a schema describes other values than objects, or is one that `json_schema`
@@ -36,15 +37,15 @@ def call_grammar(functions: Mapping[str, Mapping[str, Any] | None]) -> Grammar:
     if not functions:
         raise UserError("there is no function to call; name at least one, or leave the call to the model.")
     rules: dict[str, Node] = {}
-    calls = tuple(one_call(name, schema, rules) for name, schema in functions.items())
-    return Grammar(Sequence((literal(CALL_START), Choice(calls))), rules, "the call")
+    calls = tuple(one_call(name, schema, call_format.arguments, rules) for name, schema in functions.items())
+    return Grammar(Sequence((literal(call_format.start), Choice(calls))), rules, "the call")
 
 
-def one_call(name: str, schema: Mapping[str, Any] | None, rules: dict[str, Node]) -> Node:
+def one_call(name: str, schema: Mapping[str, Any] | None, arguments: str, rules: dict[str, Node]) -> Node:
     """The node of a call of one function. Its rules are added to those of the others."""
     schema = NO_ARGUMENTS if schema is None else schema or {"type": "object"}
     builder = Builder(schema, rules, prefix=f"{name} ")
-    call = {"properties": {"name": {"const": name}, "arguments": schema}, "required": ["name", "arguments"]}
+    call = {"properties": {"name": {"const": name}, arguments: schema}, "required": ["name", arguments]}
     try:
         grammar, node = Grammar(builder.value(schema, 0), builder.rules), builder.value(call, 0)
     except UserError as error:

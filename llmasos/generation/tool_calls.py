@@ -1,6 +1,6 @@
 """Tools that run while the model writes: generation stops at a call, the result is inserted, and generation continues.
 
-    prompt → "… <tool_call>{…}</tool_call>"   stop
+    prompt → "… <tool_call>{…}</tool_call>"   stop (where a call is a whole message: at its end)
            + what the caller of `generate_with_tools` inserts, such as the result   → "so the answer is 425."
 
 All texts are generated together: in each round those that have called a tool continue, the others are finished.
@@ -9,6 +9,7 @@ All texts are generated together: in each round those that have called a tool co
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from llmasos.datasets.tool_calls import HERMES, CallFormat
 from llmasos.errors import check_number
 from llmasos.generation.generate import generate
 from llmasos.generation.grammar import Grammar
@@ -23,7 +24,7 @@ class ToolGeneration:
 
     Attributes:
         texts: what the model wrote, in pieces: all but the last end with a call. Nothing that was inserted is in them.
-        calls: what was between the marks of each call that was answered; one less than there are texts.
+        calls: the JSON of each call that was answered; one less than there are texts.
         finish_reason: of the last piece: "stop", "length" (also that of a call that never ends), or "calls" (the model
             wanted to call more often than it may).
         warnings: sentences for the user.
@@ -41,9 +42,9 @@ def generate_with_tools(
     prompts: Sequence[Sequence[int]],
     options: SamplingOptions,
     respond: Callable[[int, str], Sequence[int]],
-    marks: tuple[str, str],
     max_calls: int = 8,
     forced: Grammar | None = None,
+    call_format: CallFormat = HERMES,
 ) -> list[ToolGeneration]:
     """Continue each prompt; whenever the model has written a call, insert what `respond` says and continue.
 
@@ -52,10 +53,10 @@ def generate_with_tools(
         tokenizer: the one it was trained with.
         prompts: token ids.
         options: how to sample; `max_new_tokens` limits each piece between two calls.
-        respond: the number of a prompt, and what is between the marks of a call → the token ids that follow the call.
-        marks: the texts before and after a call.
+        respond: the number of a prompt, and the JSON of a call → the token ids that follow the call.
         max_calls: how many calls each text may make.
         forced: the grammar of the call that each text must begin with (`call_grammar`); None = it may write anything.
+        call_format: how the model writes a call.
 
     Returns:
         A continuation of each prompt. Without a call it is that of `generate`.
@@ -64,11 +65,11 @@ def generate_with_tools(
         UserError: as `generate`, or max_calls is negative.
     """
     check_number("max_calls", max_calls, whole=True, at_least=0)
-    start, end = marks
+    end = call_format.end
     contexts, results = [list(prompt) for prompt in prompts], [ToolGeneration() for _ in prompts]
     active, round = list(range(len(prompts))), 0
     while active:
-        settings = replace(options, stop=(*options.stop, end), seed=options.seed + round)
+        settings = replace(options, stop=(*options.stop, *filter(None, [end])), seed=options.seed + round)
         is_forced = forced is not None and round == 0
         if is_forced:
             settings = replace(settings, stop=(), grammar=forced)  # an argument may contain any text
@@ -78,15 +79,16 @@ def generate_with_tools(
             result, text = results[i], generation.text
             result.warnings += generation.warnings
             result.finish_reason = generation.finish_reason
-            is_call = is_forced or ending_stop(tokenizer, generation.ids, settings.stop) == end
-            if start not in text or not is_call:
+            call = call_format.find(text, last=not is_forced)[1]
+            is_whole = is_forced or not end or ending_stop(tokenizer, generation.ids, settings.stop) == end
+            if call is None or not is_whole:
                 result.texts.append(text)
                 continue
             result.texts.append(text + end)
             if len(result.calls) == max_calls:
                 result.finish_reason = "calls"
                 continue
-            result.calls.append(text.partition(start)[2] if is_forced else text.rpartition(start)[2])
+            result.calls.append(call)
             contexts[i] += [*tokenizer.encode(text + end), *respond(i, result.calls[-1])]
             calling.append(i)
         active, round = calling, round + 1

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import NamedTuple
 
-from llmasos.datasets.tool_calls import calls_as_text
+from llmasos.datasets.tool_calls import HERMES, CallFormat, calls_as_text
 from llmasos.errors import UserError
 from llmasos.generation import SamplingOptions
 from llmasos.tokenizers.tokenizer import END_OF_TEXT, Tokenizer
@@ -63,6 +63,7 @@ class ChatTemplate:
         roles: the template's names for `ROLES`.
         needs: the special tokens that the template is made of.
         jinja: the same template as a Jinja program, for `transformers`.
+        call_format: how the model writes a call of a tool.
     """
 
     name: str
@@ -73,6 +74,7 @@ class ChatTemplate:
     roles: tuple[str, str, str, str] = ROLES
     needs: tuple[str, ...] = ()
     jinja: str = ""
+    call_format: CallFormat = HERMES
 
     def encode(
         self, tokenizer: Tokenizer, messages: Sequence[Message | Mapping[str, str]], add_generation_prompt: bool = True

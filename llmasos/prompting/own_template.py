@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
-from llmasos.datasets.tool_calls import CALL_END, CALL_START, ToolCall, write_call
+from llmasos.datasets.tool_calls import CALL_FORMATS, CallFormat, ToolCall, write_call
 from llmasos.errors import UserError, shown
 from llmasos.generation import SamplingOptions
 from llmasos.prompting.chat_template import (
@@ -44,8 +44,8 @@ QUESTION, ANSWER, NEXT = "Wq7-question", "Wq7-answer", "Wq7-next"  # contents th
 
 CALLED = "Wq7-tool"
 NO_TOOLS = (
-    "the model's own chat template has no form for tools that is known here, so the system message describes them; the "
-    "model may not call them."
+    "the model's own chat template has no form for tools that is known here (Hermes's and Qwen's <tool_call>, Llama "
+    "3.1's JSON), so the system message describes them; the model may not call them."
 )
 
 
@@ -72,7 +72,7 @@ class OwnTemplate(ChatTemplate):
         program: is run for each conversation.
         variables: that the program gets besides the conversation: the names of special tokens.
         stops: texts that end an answer, if no special token does.
-        knows_tools: whether the program writes tools, and calls of them between the marks of `tool_calls.py`.
+        knows_tools: whether the program writes tools, and calls of them in `call_format`.
         tools: descriptions of the tools that the model may call.
     """
 
@@ -255,7 +255,9 @@ def open_program(source: str, variables: tuple[tuple[str, str], ...], special: t
     text = template.write(conversation, add_generation_prompt=False).text
     if QUESTION not in prompt or ANSWER not in text:
         raise UserError("it does not write the messages.")
-    template = replace(template, knows_tools=writes_tools(template))
+    call_format = call_format_of(template)
+    if call_format:
+        template = replace(template, knows_tools=True, call_format=call_format)
     rest = text.partition(ANSWER)[2]
     found = [(rest.index(name), name) for name in special if name in rest]
     if found:
@@ -268,8 +270,8 @@ def open_program(source: str, variables: tuple[tuple[str, str], ...], special: t
     return replace(template, stops=(between,) if len(between) > 2 else ())
 
 
-def writes_tools(template: OwnTemplate) -> bool:
-    """Whether a program writes tools, and calls of them between our marks."""
+def call_format_of(template: OwnTemplate) -> CallFormat | None:
+    """The form in which a program writes calls; None if it writes no tools, or calls in a form that is not known."""
     tool = {"type": "function", "function": {"name": CALLED, "description": "", "parameters": {"type": "object"}}}
     asking = [Message("user", QUESTION)]
     calling = [*asking, Message(ASSISTANT, write_call(ToolCall(CALLED, {}))), Message(TOOL, ANSWER)]
@@ -277,9 +279,22 @@ def writes_tools(template: OwnTemplate) -> bool:
     try:
         before, after = offering.write(asking).text, offering.write(calling).text.partition(QUESTION)[2]
     except UserError:  # it takes no tools, or no results of them
-        return False
-    call = after.partition(CALL_START)[2].partition(CALL_END)[0]
-    return CALLED in before and CALLED in call and ANSWER in after
+        return None
+    if CALLED not in before or ANSWER not in after:
+        return None
+    return next((call_format for call_format in CALL_FORMATS if is_called(after, call_format)), None)
+
+
+def is_called(text: str, call_format: CallFormat) -> bool:
+    """Whether the tool `CALLED` is called in a text.
+
+    >>> is_called('<tool_call> {"name": "Wq7-tool"} </tool_call>', CALL_FORMATS[0])
+    True
+    """
+    if call_format.start:
+        return CALLED in text.partition(call_format.start)[2].partition(call_format.end)[0]
+    call = {"name": CALLED, call_format.arguments: {}}
+    return json.dumps(call, separators=(",", ":")) in "".join(text.split())
 
 
 def offer_tools(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from llmasos.datasets.tool_calls import CALL_END, CALL_START
+from llmasos.datasets.tool_calls import CallFormat
 from llmasos.errors import UserError
 from llmasos.generation import SamplingOptions
 from llmasos.generation.call_grammar import call_grammar
@@ -65,12 +65,12 @@ def reply_with_tools(
     names = [tool.name for tool in known]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise UserError(f"two tools are called {twice!r}; rename one of them.")
-    forced = forced_call(known, tool_choice)
+    template = template_of(tokenizer)
+    forced = forced_call(known, tool_choice, template.call_format)
     if forced and (options.grammar or options.stop):
         raise UserError(
             f"a forced call and {'grammar' if options.grammar else 'stop'} contradict each other; leave one out."
         )
-    template = template_of(tokenizer)
     warning, descriptions = "", [tool.describe() for tool in known] if describe else []
     offers = [offer_tools(template, messages, descriptions) for messages in chats]
     if offers:
@@ -84,11 +84,11 @@ def reply_with_tools(
         return template.encode_result(tokenizer, outcomes[i][-1])
 
     results = generate_with_tools(
-        model, tokenizer, prompts, template.with_stops(options), respond, (CALL_START, CALL_END), max_calls, forced
+        model, tokenizer, prompts, template.with_stops(options), respond, max_calls, forced, template.call_format
     )
     replies = []
     for result, answers in zip(results, outcomes, strict=True):
-        messages = [Message("assistant", text.strip()) for text in result.texts]
+        messages = [Message("assistant", template.call_format.in_our_form(text).strip()) for text in result.texts]
         for n, answer in enumerate(answers):
             messages.insert(2 * n + 1, Message("tool", answer))
         warnings = list(dict.fromkeys([*([warning] if warning else []), *result.warnings]))
@@ -96,7 +96,9 @@ def reply_with_tools(
     return replies
 
 
-def forced_call(tools: Sequence[Tool], tool_choice: str | Tool | Callable[..., Any]) -> Grammar | None:
+def forced_call(
+    tools: Sequence[Tool], tool_choice: str | Tool | Callable[..., Any], call_format: CallFormat
+) -> Grammar | None:
     """The grammar of the call that `tool_choice` asks for; None if it forces none. Raises UserError as above."""
     if tool_choice == AUTO:
         return None
@@ -109,4 +111,5 @@ def forced_call(tools: Sequence[Tool], tool_choice: str | Tool | Callable[..., A
             f"tool_choice is {name!r}, and the tools are {', '.join(names)}; it must be {AUTO!r}, {REQUIRED!r} or one "
             "of them."
         )
-    return call_grammar({tool.name: tool.parameters for tool in tools if name in (REQUIRED, tool.name)})
+    chosen = {tool.name: tool.parameters for tool in tools if name in (REQUIRED, tool.name)}
+    return call_grammar(chosen, call_format)

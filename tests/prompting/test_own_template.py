@@ -9,7 +9,16 @@ from llmasos.datasets.tool_calls import ToolCall, write_call
 from llmasos.errors import UserError
 from llmasos.generation import SamplingOptions
 from llmasos.hub.tokenizers import load_any_tokenizer
-from llmasos.prompting import Message, Tool, calculator, offer_tools, own_template_note, template_of, with_tools
+from llmasos.prompting import (
+    Message,
+    Tool,
+    calculator,
+    offer_tools,
+    own_template_note,
+    split_calls,
+    template_of,
+    with_tools,
+)
 from llmasos.prompting.chat_template import validated
 from llmasos.prompting.own_template import marked, unused_character
 from llmasos.tasks import reply_with_tools
@@ -113,7 +122,7 @@ CALLING = [
     {"role": "tool", "content": "noon"},
     {"role": "assistant", "content": "It is 425."},
 ]  # fmt: skip
-KNOW_TOOLS = ("chatml",)  # of the families; the others write none, or calls in another form than ours
+KNOW_TOOLS = ("chatml", "llama3")  # of the families; the others write none, or calls in a form that is not known here
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -122,13 +131,18 @@ def test_a_program_that_knows_tools_gets_them_and_their_calls_as_transformers_gi
     offering, messages, warning = offer_tools(template, validated(CALLING), TOOLS)
     if family not in KNOW_TOOLS:
         assert offering is template and messages == with_tools(validated(CALLING), TOOLS)
-        assert "has no form for tools that is known here, so the system message describes them" in warning
+        assert "has no form for tools that is known here (Hermes's and Qwen's <tool_call>, Llama 3.1's JSON)" in warning
         return
     assert not warning
-    for n, add in ((2, True), (3, False), (5, True), (6, False)):
-        variables = {"messages": CALLING[:n], "tools": TOOLS, "bos_token": "<s>", "eos_token": "</s>"}
+    chat = CALLING if family == "chatml" else ONE_CALL
+    messages = validated(chat)
+    for n, add in ((2, True), (3, False), (len(chat) - 1, True), (len(chat), False)):
+        variables = {"messages": chat[:n], "tools": TOOLS, "bos_token": "<s>", "eos_token": "</s>"}
         expected = by_jinja2(FAMILIES[family], variables | {"add_generation_prompt": add})
         assert offering.write(messages[:n], special=SPECIAL, add_generation_prompt=add).text == expected
+
+
+ONE_CALL = [*CALLING[:2], CALLING[2] | {"tool_calls": CALLING[2]["tool_calls"][:1]}, CALLING[3], CALLING[5]]
 
 
 def test_tools_and_calls_cannot_write_special_tokens_and_results_continue_the_conversation():
@@ -144,16 +158,50 @@ def test_tools_and_calls_cannot_write_special_tokens_and_results_continue_the_co
     assert "<tool_call>" in learned and learned.endswith("<|im_end|>") and "Hi!" not in learned
 
 
-def test_a_reply_with_tools_of_a_model_with_its_own_form():
-    tokenizer = tokenizer_with(CHATML)
+# How a model of a family writes a call, and the end of its messages.
+WRITTEN = {
+    "chatml": (
+        '\n<tool_call>\n{"name": "calculator", "arguments": {"expression": "17 * 25"}}\n</tool_call>',
+        "<|im_end|>",
+    ),
+    "llama3": ('{"name": "calculator", "parameters": {"expression": "17 * 25"}}', "<|eot_id|>"),
+    "llama3, tagged": ('<|python_tag|>{"name": "calculator", "parameters": {"expression": "17 * 25"}}', "<|eot_id|>"),
+}
+
+
+@pytest.mark.parametrize("form", WRITTEN)
+def test_a_reply_with_tools_of_a_model_with_its_own_form(form):
+    program, (wrote, end) = FAMILIES[form.partition(",")[0]], WRITTEN[form]
+    tokenizer = tokenizer_with(program)
     template, messages, _ = offer_tools(template_of(tokenizer), QUESTION, [Tool.of(calculator).describe()])
-    wrote = '\n<tool_call>\n{"name": "calculator", "arguments": {"expression": "17 * 25"}}\n</tool_call>'
-    answer = [*tokenizer.encode("It is 425."), tokenizer.special_tokens["<|im_end|>"]]
-    ids = [*template.encode(tokenizer, messages).ids, *tokenizer.encode(wrote),
-           *template.encode_result(tokenizer, "425"), *answer, *[tokenizer.end_of_text] * 300]  # fmt: skip
+    called = [*template.encode(tokenizer, messages).ids, *tokenizer.encode(wrote)]
+    result = template.encode_result(tokenizer, "425")
+    answer = [*tokenizer.encode("It is 425."), tokenizer.special_tokens[end]]
+    ids = [*called, *result, *answer, *[tokenizer.end_of_text] * 300]
     model = ScriptedModel(ids, tokenizer.vocab_size)
-    [reply] = reply_with_tools(model, tokenizer, [QUESTION], [calculator], SamplingOptions(200, temperature=0))
+    options = SamplingOptions(200, temperature=0)
+    [reply] = reply_with_tools(model, tokenizer, [QUESTION], [calculator], options)
     assert reply.text == "It is 425." and reply.messages[1] == Message("tool", "425") and not reply.warnings
+    assert split_calls(reply.messages[0].content) == ("", [ToolCall("calculator", {"expression": "17 * 25"})])
+    if form == "llama3":  # the model wrote what its template writes
+        whole = template.encode(tokenizer, [*messages, *reply.messages[:2]]).ids
+        assert tokenizer.decode(whole) == tokenizer.decode([*called, *result]), "as the model reads it in the next turn"
+        [forced] = reply_with_tools(model, tokenizer, [QUESTION], [calculator], options, tool_choice=calculator)
+        assert forced.messages == reply.messages
+
+
+@pytest.mark.parametrize(
+    "answer", ['{"name": "Mia", "age": 7}', "{not JSON", 'So: {"name": "calculator", "parameters": {}}', "[1]"]
+)
+def test_an_answer_in_braces_that_is_no_call_is_an_answer(answer):
+    tokenizer = tokenizer_with(FAMILIES["llama3"])
+    template, messages, _ = offer_tools(template_of(tokenizer), QUESTION, TOOLS)
+    end = tokenizer.special_tokens["<|eot_id|>"]
+    ids = [*template.encode(tokenizer, messages).ids, *tokenizer.encode(answer), *[end] * 300]
+    model = ScriptedModel(ids, tokenizer.vocab_size)
+    tools = [calculator, Tool("now", NOW["description"], NOW["parameters"], lambda: "noon")]
+    [reply] = reply_with_tools(model, tokenizer, [QUESTION], tools, SamplingOptions(200, temperature=0))
+    assert reply.messages == [Message("assistant", answer)]
 
 
 def test_a_conversation_that_the_program_refuses_is_a_sentence():

@@ -205,7 +205,7 @@ class OneTokenEnd(ByteTokenizer):
 def test_a_stop_string_in_the_token_that_ends_a_call_comes_first():
     tokenizer = OneTokenEnd()
     ids = [*tokenizer.encode(f"Q{CALL_START}{{"), tokenizer.last, *[tokenizer.end_of_text] * 300]
-    model, marks, asked = ScriptedModel(ids, tokenizer.vocab_size), (CALL_START, CALL_END), []
+    model, asked = ScriptedModel(ids, tokenizer.vocab_size), []
 
     def respond(i: int, call: str) -> list[int]:
         asked.append(call)
@@ -214,7 +214,7 @@ def test_a_stop_string_in_the_token_that_ends_a_call_comes_first():
     for stop, n_calls in ((), 1), (("}",), 0), (("/tool_call>",), 1):
         asked.clear()
         options = SamplingOptions(50, temperature=0, stop=stop)
-        [result] = generate_with_tools(model, tokenizer, [ids[:1]], options, respond, marks, max_calls=1)
+        [result] = generate_with_tools(model, tokenizer, [ids[:1]], options, respond, max_calls=1)
         assert len(asked) == len(result.calls) == n_calls, stop
 
 
@@ -232,7 +232,7 @@ def test_without_a_call_it_is_plain_generation():
     model, tokenizer = lively_model(vocab_size=257, context_length=64), ByteTokenizer()
     prompts, options = [[1, 2, 3], [4]], SamplingOptions(20, temperature=1, seed=3)
     plain = generate(model, tokenizer, prompts, options)
-    results = generate_with_tools(model, tokenizer, prompts, options, lambda i, call: [], (CALL_START, CALL_END))
+    results = generate_with_tools(model, tokenizer, prompts, options, lambda i, call: [])
     assert [result.texts for result in results] == [[g.text] for g in plain]
     assert [result.finish_reason for result in results] == [g.finish_reason for g in plain]
 

@@ -8,7 +8,7 @@ from model_helpers import random_gpt
 from serving_http_helpers import app_of, ask, server_of
 from template_families import CHATML, FAMILIES
 
-from llmasos.datasets.tool_calls import CALL_START, ToolCall, write_call
+from llmasos.datasets.tool_calls import CALL_START, LLAMA3, ToolCall, write_call
 from llmasos.prompting import Message, Tool, calculate, calculator, offer_tools, template_of, with_tools
 from llmasos.prompting.chat_template import TEMPLATES, special_tokens_for
 from llmasos.serving.api.tools import CallReader
@@ -53,17 +53,36 @@ def test_the_loop_of_the_unmodified_client(stream):
     assert choice.message.content == "It is 425." and choice.finish_reason == "stop" and len(messages) == 4
 
 
-def test_a_model_with_a_template_of_its_own_reads_tools_and_writes_calls_in_its_own_form():
+OWN_FORMS = {
+    CHATML: '\n<tool_call>\n{"name": "calculator", "arguments": {"expression": "17 * 25"}}\n</tool_call>',
+    FAMILIES["llama3"]: '{"name": "calculator", "parameters": {"expression": "17 * 25"}}',
+}
+
+
+@pytest.mark.parametrize("program", OWN_FORMS)
+def test_a_model_with_a_template_of_its_own_reads_tools_and_writes_calls_in_its_own_form(program):
     tokenizer = train_tokenizer("byte", [], 300, special_tokens_for("chatml"))
-    tokenizer.chat_template = CHATML
+    tokenizer.chat_template = program
     template, messages, _ = offer_tools(template_of(tokenizer), [Message(**QUESTION)], TOOLS)
-    wrote = '\n<tool_call>\n{"name": "calculator", "arguments": {"expression": "17 * 25"}}\n</tool_call>'
-    ids = [*template.encode(tokenizer, messages).ids, *tokenizer.encode(wrote), *[tokenizer.end_of_text] * 300]
+    wrote, end = OWN_FORMS[program], tokenizer.end_of_text
+    ids = [*template.encode(tokenizer, messages).ids, *tokenizer.encode(wrote), *[end] * 300]
     body = {"messages": [QUESTION], "tools": TOOLS, "temperature": 0, "max_tokens": 100}
     with app_of(Engine(ScriptedModel(ids, tokenizer.vocab_size, context_length=2000), tokenizer)) as app:
-        [choice] = ask(app, "POST", CHAT, body).json["choices"]
-        [call] = choice["message"]["tool_calls"]
-        assert json.loads(call["function"]["arguments"]) == {"expression": "17 * 25"} and "warnings" not in choice
+        for choice in ("auto", "required"):
+            [reply] = ask(app, "POST", CHAT, body | {"tool_choice": choice}).json["choices"]
+            [call] = reply["message"]["tool_calls"]
+            assert choice == "required" or json.loads(call["function"]["arguments"]) == {"expression": "17 * 25"}
+            assert reply["message"]["content"] is None and "warnings" not in reply
+        events = ask(app, "POST", CHAT, body | {"stream": True}).events
+        deltas = [c["delta"] for event in events for c in event["choices"]]
+        assert not any(delta["content"].strip() for delta in deltas if delta["content"]) and deltas[-1]["tool_calls"], (
+            "no part is shown as text"
+        )
+
+
+def test_the_warning_of_a_program_that_knows_no_tools():
+    tokenizer = train_tokenizer("byte", [], 300, special_tokens_for("chatml"))
+    ids, body = [tokenizer.end_of_text] * 2000, {"messages": [QUESTION], "tools": TOOLS, "max_tokens": 5}
     tokenizer.chat_template = FAMILIES["phi3"]
     with app_of(Engine(ScriptedModel(ids, tokenizer.vocab_size, context_length=2000), tokenizer)) as app:
         assert "has no form for tools" in ask(app, "POST", CHAT, body).json["choices"][0]["warnings"][0]
@@ -200,6 +219,16 @@ def test_what_cannot_be_a_tool_is_one_sentence(fields, message):
     with served(*DIALOGUE) as app:
         answer = ask(app, "POST", CHAT, {"messages": [QUESTION]} | fields)
         assert answer.status == 400 and message in answer.error["message"]
+
+
+def test_a_stream_of_a_model_whose_calls_are_whole_messages_shows_everything_else_at_once():
+    for text in ("So: {", "I would rather not.", "[1, 2]"):
+        assert CallReader(call_format=LLAMA3).push(text, None) == (text, [])
+    for text in ("", " ", "{", ' {"name": "now"', "<|pyth", "<|python_tag|>", '<|python_tag|> {"name"'):
+        assert CallReader(call_format=LLAMA3).push(text, None) == ("", [])
+    reader = CallReader(["now"], LLAMA3)
+    assert reader.push('{"name": "later", ', None) == ("", []), "perhaps a call"
+    assert reader.push('"parameters": {}}', "stop") == ('{"name": "later", "parameters": {}}', []), "not of this one"
 
 
 def test_a_stream_never_shows_a_part_of_a_call():

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from llmasos.datasets.tool_calls import CALL_END, calls_as_text
+from llmasos.datasets.tool_calls import calls_as_text
 from llmasos.errors import UserError
 from llmasos.prompting import ChatTemplate, Conversation, Message, offer_tools
 from llmasos.prompting.chat_template import ASSISTANT, PLAIN, ROLES, TOOL
@@ -156,7 +156,9 @@ def reply(request: Request) -> Response:
     """Generate the assistant's reply, n times."""
     values, served = request.values, request.served
     descriptions, callable_names = tools.descriptions_of(values), tools.callable_names(values)
-    forced = tools.forced_call(values)
+    assert served.template is not None  # or it would have no chat
+    call_format = served.template.call_format
+    forced = tools.forced_call(values, call_format)
     for field in ("prefix", "stop"):
         if values["response_format"] is not None and values[field]:
             raise RequestError(f"response_format and {field} would break the JSON together; leave one out.", field)
@@ -164,7 +166,6 @@ def reply(request: Request) -> Response:
     prefix_ids = tokenizer.encode(prefix) if isinstance(prefix, str) else prefix
     limits = [values[name] for name in ("max_tokens", "max_completion_tokens") if values[name] is not None]
     conversation = [Message(**message) for message in values["messages"]]
-    assert served.template is not None  # or it would have no chat
     template, conversation, warning = offer_tools(served.template, conversation, descriptions)
     n_wanted = min(limits, default=served.max_tokens)
     messages, warnings = fit_context(served, template, conversation, len(prefix_ids), n_wanted)
@@ -180,8 +181,10 @@ def reply(request: Request) -> Response:
         if forced:  # it ends with its JSON, whose texts may contain any stop string
             options = replace(options, grammar=forced, stop=())
         else:
-            options = replace(options, stop=(*options.stop, CALL_END))
-    readers: defaultdict[int, tools.CallReader] = defaultdict(lambda: tools.CallReader(callable_names))  # of each text
+            options = replace(options, stop=(*options.stop, *filter(None, [call_format.end])))
+    readers: defaultdict[int, tools.CallReader] = defaultdict(  # of each text
+        lambda: tools.CallReader(callable_names, call_format)
+    )
     with_logprobs = values["logprobs"] or values["top_logprobs"] is not None
     object, part = ("chat.completion.chunk", "delta") if values["stream"] else ("chat.completion", "message")
     head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "object": object}

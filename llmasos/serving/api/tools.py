@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from llmasos.datasets.tool_calls import CALL_START, ToolCall, read_call
+from llmasos.datasets.tool_calls import HERMES, CallFormat, ToolCall, read_call
 from llmasos.errors import UserError
 from llmasos.generation.call_grammar import call_grammar
 from llmasos.generation.grammar import Grammar
@@ -88,7 +88,7 @@ def callable_names(values: dict[str, Any]) -> list[str]:
     return [tool["function"]["name"] for tool in ([choice] if isinstance(choice, dict) else values["tools"] or [])]
 
 
-def forced_call(values: dict[str, Any]) -> Grammar | None:
+def forced_call(values: dict[str, Any], call_format: CallFormat) -> Grammar | None:
     """The grammar of the call that `tool_choice` asks for; None if it forces none.
 
     Raises:
@@ -104,15 +104,15 @@ def forced_call(values: dict[str, Any]) -> Grammar | None:
     names = callable_names(values)
     functions = {f["name"]: f["parameters"] for tool in values["tools"] if (f := tool["function"])["name"] in names}
     try:
-        return grammar_of_calls(json.dumps(functions))
+        return grammar_of_calls(json.dumps(functions), call_format)
     except UserError as error:
         raise RequestError(f"{error} Leave out what cannot be kept, or tool_choice.", "tools") from error
 
 
 @functools.lru_cache(maxsize=32)
-def grammar_of_calls(functions: str) -> Grammar:
+def grammar_of_calls(functions: str, call_format: CallFormat) -> Grammar:
     """The grammar of functions as JSON: requests with the same ones share what has been computed for them."""
-    return call_grammar(json.loads(functions))
+    return call_grammar(json.loads(functions), call_format)
 
 
 class CallReader:
@@ -120,10 +120,11 @@ class CallReader:
 
     Args:
         names: of the functions that it may call; None = any.
+        call_format: how the model writes a call.
     """
 
-    def __init__(self, names: Sequence[str] | None = None):
-        self.text, self.n_sent, self.names = "", 0, names
+    def __init__(self, names: Sequence[str] | None = None, call_format: CallFormat = HERMES):
+        self.text, self.n_sent, self.names, self.call_format = "", 0, names, call_format
 
     def push(self, piece: str, finish_reason: str | None) -> tuple[str, list[ToolCall]]:
         """Take the next piece of the reply.
@@ -132,11 +133,10 @@ class CallReader:
             The text that is now known not to be a call, and, at the end, the calls.
         """
         self.text += piece
-        before, start, call = self.text.partition(CALL_START)
         if finish_reason is None:
-            n_held = 0 if start else max(n for n in range(len(CALL_START)) if before.endswith(CALL_START[:n]))
-            return self._send(len(before) - n_held), []
-        if start and finish_reason == "stop":  # at the end mark, which is not part of the text
+            return self._send(self.call_format.n_certain(self.text)), []
+        before, call = self.call_format.find(self.text)
+        if call is not None and finish_reason == "stop":  # at the end mark, which is not part of the text
             try:
                 result = read_call(call)
             except UserError:
