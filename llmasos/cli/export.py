@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from llmasos import hub, training
 from llmasos.cli.cli import ArgumentParser
 from llmasos.errors import UserError
+from llmasos.models.config import config_file
 from llmasos.storage.user_path import user_path
 from llmasos.training.recipe import PRECISIONS
 
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--merge", action="store_true", help="save an adapter merged into its whole model")
     parser.add_argument("--overwrite", action="store_true", help="replace a model that llmasos saved in FOLDER")
     args = parser.parse_args(arguments)
-    if (args.folder / "config.json").exists() and not args.overwrite:
+    if config_file(args.folder).exists() and not args.overwrite:
         raise UserError(f"{args.folder} already holds a model: choose another folder, or replace it with --overwrite.")
     model, tokenizer = hub.load_pretrained(args.model, say=print, merge=args.merge)
     what = "model" if model.adapter is None else f"adapter of {model.adapter.base}"

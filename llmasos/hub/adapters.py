@@ -3,8 +3,8 @@
     model = read_adapted(folder)                     the base model that the adapter names
     model = read_adapted(folder, base=Path(…))       another copy of it
 
-The adapter may be one of ours, from a checkpoint or `save_pretrained`, or of `peft`. Ours come with the `config.json`
-of the whole model and with the checksum of the base's weights, so that they are never put into another model. peft's
+The adapter may be one of ours, from a checkpoint or `save_pretrained`, or of `peft`. Ours come with the config of
+the whole model and with the checksum of the base's weights, so that they are never put into another model. peft's
 come with neither; there, names and shapes must fit.
 """
 
@@ -26,7 +26,7 @@ from llmasos.models.adapter_files import (
     check_base,
     read_adapter,
 )
-from llmasos.models.config import ADAPTER_CONFIG, LABELED_HEADS, is_adapter
+from llmasos.models.config import ADAPTER_CONFIG, LABELED_HEADS, config_file, is_adapter
 from llmasos.models.serialization import check_same_backbone, weights_of
 
 HEAD_OF = {task_type: head for head, task_type in TASK_TYPES.items()}
@@ -57,7 +57,7 @@ def base_folder(folder: Path, say: Say = warnings.warn) -> Path:
 
 def adapted_config(folder: Path, base: Path | None = None) -> ModelConfig:
     """The config of a base model with an adapter."""
-    if (folder / "config.json").is_file():
+    if config_file(folder).is_file():
         return read_config(folder)
     config, adapter = read_config(base or base_folder(folder)), read_adapter(folder)
     head = HEAD_OF.get(adapter.task_type or "", config.head)

@@ -5,7 +5,7 @@ from pathlib import Path
 from llmasos.errors import UserError, shown
 from llmasos.hub.formats import FORMATS, HFConfig, HFFormat
 from llmasos.hub.resolve import find_model_folder
-from llmasos.models.config import LABELED_HEADS, ModelConfig, is_adapter, read_own_config
+from llmasos.models.config import LABELED_HEADS, ModelConfig, config_file, is_adapter, read_own_config
 from llmasos.storage import read_json
 
 MAX_LABELS = 100_000  # of a classifier without names for them
@@ -14,7 +14,7 @@ MAX_LABELS = 100_000  # of a classifier without names for them
 def load_config(name: str | Path) -> ModelConfig:
     """Load the config of the model of this name; see `load_pretrained`."""
     folder = find_model_folder(name)
-    if is_adapter(folder) and not (folder / "config.json").is_file():
+    if is_adapter(folder) and not config_file(folder).is_file():
         from llmasos.hub.adapters import adapted_config  # here, because it reads tensors
 
         return adapted_config(folder)
@@ -32,7 +32,7 @@ def read_config(folder: Path) -> ModelConfig:
 
 def is_published(folder: Path) -> bool:
     """Whether the folder's config.json has a published format. Raises UserError if there is none."""
-    file = Path(folder) / "config.json"
+    file = config_file(folder)
     if not file.is_file():
         raise UserError(
             f"{folder} holds no model: no config.json in it. Give the folder of a run or of a model, or a model's name "
@@ -46,7 +46,7 @@ def is_published(folder: Path) -> bool:
 
 def read_published_config(folder: Path) -> tuple[ModelConfig, HFFormat]:
     """Read a published config.json; return our config for it, and its format."""
-    file = Path(folder) / "config.json"
+    file = config_file(folder)
     fields = HFConfig(read_json(file), str(file))
     model_type = fields.get("model_type")
     format = next((format for format in FORMATS if model_type in format.model_types), None)

@@ -15,15 +15,13 @@ from llmasos.hub.resolve import find_model_folder
 from llmasos.hub.weights import MAX_SHARD_BYTES
 from llmasos.models import Model
 from llmasos.models.adapter import merge_adapter
-from llmasos.models.config import is_adapter
+from llmasos.models.config import config_file, is_adapter
 from llmasos.nn import quantization
 from llmasos.storage import read_json, write_folder
 from llmasos.storage.atomic import write_error
 from llmasos.storage.checksums import seal, strangers
 from llmasos.storage.user_path import user_path
 from llmasos.tokenizers import Tokenizer
-
-CONFIG = "config.json"
 
 
 def load_pretrained(
@@ -56,7 +54,7 @@ def load_pretrained(
         base, folder = (None, folder) if adapter is None else (whole_model(folder), find_adapter(adapter, say))
         model = read_adapted(folder, base, say)
         model = merge_adapter(model) if merge or quantize else model
-        own_tokenizer = (folder / CONFIG).is_file()
+        own_tokenizer = config_file(folder).is_file()
         tokenizer_folder = folder if own_tokenizer else base or base_folder(folder, say)
     else:
         model, tokenizer_folder = read_model(folder, "cpu" if quantize else device, say), folder
@@ -75,7 +73,7 @@ def whole_model(folder: Path) -> Path:
 def load_tokenizer(name: str | Path) -> Tokenizer:
     """Load the tokenizer of the model of this name; see `load_pretrained`."""
     folder = find_model_folder(name)
-    if is_adapter(folder) and not (folder / CONFIG).is_file():
+    if is_adapter(folder) and not config_file(folder).is_file():
         folder = base_folder(folder)
     return read_tokenizer(folder, read_config(folder))
 
@@ -128,7 +126,7 @@ def save_pretrained(
     check_replaceable(folder)
     with write_folder(folder) as temporary:
         architecture = write_model(temporary, model, tokenizer, dtype, max_shard_bytes)
-        seal(temporary / CONFIG, read_json(temporary / CONFIG))
+        seal(config_file(temporary), read_json(config_file(temporary)))
         if (folder / CARD).is_file():
             shutil.copy(folder / CARD, temporary)
     return architecture
@@ -137,7 +135,7 @@ def save_pretrained(
 def check_replaceable(folder: Path) -> None:
     """Raise UserError if a folder holds anything but a model that we saved there, as we saved it, and its card."""
     try:
-        others = [path for path in strangers(folder / CONFIG) if path != folder / CARD] if folder.is_dir() else []
+        others = [path for path in strangers(config_file(folder)) if path != folder / CARD] if folder.is_dir() else []
     except OSError as error:
         raise write_error(folder, error) from error
     if others:

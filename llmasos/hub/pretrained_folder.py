@@ -32,7 +32,7 @@ from llmasos.hub.tokenizers import load_any_tokenizer
 from llmasos.hub.weights import MAX_SHARD_BYTES, read_weights, write_weights
 from llmasos.models import Model, ModelConfig, build_model, load_model, weights_of
 from llmasos.models.adapter_files import adapter_of, write_adapter
-from llmasos.models.config import BASE_SHA256, TOKENIZER
+from llmasos.models.config import BASE_SHA256, TOKENIZER, config_file
 from llmasos.models.heads import HEADS
 from llmasos.models.serialization import (
     assign_weights,
@@ -169,7 +169,7 @@ def read_tokenizer(folder: Path, config: ModelConfig, say: Say = warnings.warn) 
         UserError: there is none, it is damaged, or it does not belong to the model.
     """
     tokenizer = load_any_tokenizer(folder)
-    expected = read_json(Path(folder) / "config.json").get(TOKENIZER)
+    expected = read_json(config_file(folder)).get(TOKENIZER)
     template, roles = tokenizer.chat_template, tokenizer.roles
     belongs = expected in (None, tokenizer.fingerprint())
     if belongs and tokenizer.vocab_size > config.vocab_size:
@@ -242,7 +242,7 @@ def write_model(
     else:
         tensors = {m.published: m.save([weights[name] for name in m.ours]) for m in format.mappings(config)}
         write_weights(folder, tensors, max_shard_bytes)
-    write_json(folder / "config.json", fields)
+    write_json(config_file(folder), fields)
     write_generation_config(folder, model, special, tokenizer)
     write_embedding_config(folder, model.embedding_config, config)
     return None if format is None else format.architecture(config)

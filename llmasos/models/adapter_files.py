@@ -4,8 +4,8 @@
     adapter_model.safetensors       base_model.model.LAYER.lora_A.weight (r, in), ….lora_B.weight (out, r),
                                     and base_model.model.NAME for every weight of a new part
 
-Next to them is the `config.json` of the whole model, as in every folder of ours, with the checksum of the base's
-weights. Layers have our names in checkpoints; `llmasos.hub` gives them their published names where there are any.
+Next to them is the config of the whole model (`config_file`), as in every folder of ours, with the checksum of the
+base's weights. Layers have our names in checkpoints; `llmasos.hub` gives them their published names if there are any.
 
 Each layer may have a rank and an α of its own. `Factors` holds the adapter of one layer.
 """
@@ -24,7 +24,7 @@ from torch import Tensor
 from llmasos.errors import UserError, shown
 from llmasos.models.adapter import Adapter, adapter_weights, install, lora_layers
 from llmasos.models.base import Model
-from llmasos.models.config import ADAPTER_CONFIG, BASE_SHA256
+from llmasos.models.config import ADAPTER_CONFIG, BASE_SHA256, config_file
 from llmasos.nn import LoRALinear
 from llmasos.storage import load_tensors, read_json, save_tensors, write_json
 
@@ -148,7 +148,7 @@ def read_adapter(folder: Path) -> AdapterFile:
     is_number = isinstance(alpha, int | float) and math.isfinite(alpha)
     if not isinstance(base, str | None) or not isinstance(rank, int) or not is_number:
         raise UserError(f"{file} is damaged: expected the name of a base model, r and lora_alpha; fetch it again.")
-    config = Path(folder) / "config.json"
+    config = config_file(folder)
     base_sha256 = read_json(config).get(BASE_SHA256) if config.is_file() else None
 
     tensors = {

@@ -16,6 +16,7 @@ from llmasos.storage import read_json
 from llmasos.storage.checksums import CHECKSUMS
 
 TOKENIZER = "tokenizer_sha256"  # the field of config.json with the fingerprint of the tokenizer
+CONFIG, ADAPTED_CONFIG = "config.json", "model_config.json"
 BASE_SHA256 = "base_model_sha256"  # in an adapter's folder: the checksum of the base model's weights
 ADAPTER_CONFIG = "adapter_config.json"
 NOT_CONFIG = (TOKENIZER, CHECKSUMS, BASE_SHA256)  # fields of config.json that are not about the model
@@ -422,9 +423,18 @@ def is_adapter(folder: Path) -> bool:
     return (Path(folder) / ADAPTER_CONFIG).is_file()
 
 
+def config_file(folder: Path) -> Path:
+    """The file with the config of the model in a folder.
+
+    It is `model_config.json` in a saved adapter: transformers 5 takes a folder with a `config.json` for a whole model.
+    """
+    file = Path(folder) / CONFIG
+    return file.with_name(ADAPTED_CONFIG) if is_adapter(folder) and not file.is_file() else file
+
+
 def read_own_config(folder: Path) -> ModelConfig:
-    """Read a `config.json` in our own format. Raises UserError if there is none or it is damaged."""
-    file = Path(folder) / "config.json"
+    """Read a config in our own format. Raises UserError if there is none or it is damaged."""
+    file = config_file(folder)
     if not file.is_file():
         raise UserError(f"{folder} holds no model: no config.json in it. Give the folder of a run or of a model.")
     fields = read_json(file)

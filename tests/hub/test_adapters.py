@@ -18,7 +18,7 @@ from llmasos.hub.pretrained_folder import published_format, read_model, write_mo
 from llmasos.models import GPT, ModelConfig
 from llmasos.models.adapter import adapter_weights, add_adapter, lora_layers, merge_adapter, unload_adapter
 from llmasos.models.adapter_files import ADAPTER_WEIGHTS, AdapterFile, adapter_of
-from llmasos.models.config import ADAPTER_CONFIG
+from llmasos.models.config import ADAPTER_CONFIG, config_file
 from llmasos.nn import is_quantized
 from llmasos.storage import load_tensors, save_tensors
 from llmasos.tokenizers import train_tokenizer
@@ -150,17 +150,12 @@ def test_we_open_what_peft_saves(name, options, tmp_path):
 
 def test_transformers_opens_ours_through_peft(tmp_path):
     pytest.importorskip("peft", reason="peft, the oracle of the adapter format, is not installed")
-    from transformers import AutoModelForCausalLM, __version__
+    from transformers import AutoModelForCausalLM
 
     folder = base("llama", tmp_path)
     model = adapted(folder)
     adapter = written(model, tmp_path / "adapter")
-    if __version__ >= "5":  # which takes a folder with a config.json for a whole model
-        theirs = AutoModelForCausalLM.from_pretrained(folder)
-        theirs.load_adapter(str(adapter))
-    else:
-        theirs = AutoModelForCausalLM.from_pretrained(adapter)
-    theirs.eval()
+    theirs = AutoModelForCausalLM.from_pretrained(adapter).eval()  # of a folder with a config.json 5 opens no adapter
     torch.testing.assert_close(our_outputs(model, IDS, REAL), outputs(theirs, IDS, REAL), **CLOSE)
 
 
@@ -212,11 +207,11 @@ def test_an_adapter_of_other_weights_names_or_shapes_is_refused(place, tmp_path)
     with pytest.raises(UserError, match="is an adapter of .*base, and storyworld-gpt has other sizes"):
         load_pretrained("storyworld-gpt", adapter=place / "adapter")
     small = written(adapted(base("gpt2", tmp_path)), tmp_path / "adapter")
-    (small / "config.json").unlink()  # as peft's have none
+    config_file(small).unlink()  # as peft's have none
     with pytest.raises(UserError, match="transformer.h.0.attn.c_attn with 96 outputs.*another model"):
         read_adapted(small, place / "base")
     llama = written(adapted(base("llama", tmp_path / "2")), tmp_path / "llama")
-    (llama / "config.json").unlink()
+    config_file(llama).unlink()
     with pytest.raises(UserError, match="another model"):
         read_adapted(llama, place / "base")
 
