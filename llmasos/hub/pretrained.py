@@ -19,7 +19,7 @@ from llmasos.models.config import config_file, is_adapter
 from llmasos.nn import quantization
 from llmasos.storage import read_json, write_folder
 from llmasos.storage.atomic import write_error
-from llmasos.storage.checksums import seal, strangers
+from llmasos.storage.checksums import foreign_files, seal
 from llmasos.storage.user_path import user_path
 from llmasos.tokenizers import Tokenizer
 
@@ -135,7 +135,9 @@ def save_pretrained(
 def check_replaceable(folder: Path) -> None:
     """Raise UserError if a folder holds anything but a model that we saved there, as we saved it, and its card."""
     try:
-        others = [path for path in strangers(config_file(folder)) if path != folder / CARD] if folder.is_dir() else []
+        others = (
+            [path for path in foreign_files(config_file(folder)) if path != folder / CARD] if folder.is_dir() else []
+        )
     except OSError as error:
         raise write_error(folder, error) from error
     if others:

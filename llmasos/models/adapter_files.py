@@ -201,7 +201,7 @@ def attach(model: Model, adapter: AdapterFile, where: str) -> Model:
         shape = (factors.B.size(0), factors.A.size(1))
         if not isinstance(layer, torch.nn.Linear) or tuple(layer.weight.shape) != shape:
             actual = tuple(layer.weight.shape) if isinstance(layer, torch.nn.Linear) else "no such layer"
-            raise UserError(misfit(where, f"{name} of shape {shape}", f"{actual}"))
+            raise UserError(mismatch(where, f"{name} of shape {shape}", f"{actual}"))
         layers[name] = LoRALinear(layer, factors.rank, factors.alpha)
         with torch.no_grad():
             layers[name].lora_A.weight.copy_(factors.A)
@@ -209,7 +209,7 @@ def attach(model: Model, adapter: AdapterFile, where: str) -> Model:
     for name, tensor in adapter.new.items():
         if name not in weights or weights[name].shape != tensor.shape:
             actual = str(tuple(weights[name].shape)) if name in weights else "no such weights"
-            raise UserError(misfit(where, f"{name} of shape {tuple(tensor.shape)}", actual))
+            raise UserError(mismatch(where, f"{name} of shape {tuple(tensor.shape)}", actual))
         with torch.no_grad():
             weights[name].copy_(tensor)
     new = tuple(dict.fromkeys(name.rpartition(".")[0] for name in adapter.new))
@@ -231,7 +231,7 @@ def load_adapter(model: Model, folder: Path) -> None:
     different = sorted(set(tensors) ^ set(weights))
     different += [name for name in tensors if name in weights and tensors[name].shape != weights[name].shape]
     if different:
-        raise UserError(misfit(str(folder), *(
+        raise UserError(mismatch(str(folder), *(
             str(tuple(t[different[0]].shape)) if different[0] in t else f"no {different[0]}" for t in (tensors, weights)
         )))  # fmt: skip
     with torch.no_grad():
@@ -248,7 +248,7 @@ def check_base(adapter: AdapterFile, sha256: str | None, where: str) -> None:
         )
 
 
-def misfit(where: str, expected: str, actual: str) -> str:
+def mismatch(where: str, expected: str, actual: str) -> str:
     """The message for an adapter of another model."""
     return (
         f"{where} is an adapter of another model: it has {expected}, and this model has {actual}; give it the model it "

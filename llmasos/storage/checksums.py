@@ -5,8 +5,8 @@ Each folder that is written as a whole has one JSON file that describes it (a ch
 under the file's own stem. They serve two ends:
 
 - A damaged file is found and named (`find_corruption`).
-- What somebody else put there, or changed, is never mistaken for ours (`strangers`), and a folder with such files is
-  neither replaced nor removed.
+- What somebody else put there, or changed, is never mistaken for ours (`foreign_files`), and a folder with such files
+  is neither replaced nor removed.
 """
 
 import hashlib
@@ -79,7 +79,7 @@ def read_sealed(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def strangers(path: Path) -> list[Path]:
+def foreign_files(path: Path) -> list[Path]:
     """Files in the folder of a sealed file that we did not write, or that have changed since we wrote them.
 
     If the file is missing or damaged, nothing in the folder can be proven to be ours.
@@ -108,7 +108,7 @@ def remove_own(path: Path) -> bool:
     Raises:
         OSError: the file system refuses.
     """
-    if path.parent.is_symlink() or not path.is_file() or strangers(path):
+    if path.parent.is_symlink() or not path.is_file() or foreign_files(path):
         return False
     folder = path.parent
     for file in [*(folder / name for name in own_files(path)), path]:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from llmasos.errors import UserError
 from llmasos.storage import read_json, write_folder, write_json
 from llmasos.storage.atomic import clean_up_folder, make_folder, set_aside, write_error
-from llmasos.storage.checksums import find_corruption, is_plain_file, own_files, read_sealed, seal, strangers
+from llmasos.storage.checksums import find_corruption, foreign_files, is_plain_file, own_files, read_sealed, seal
 from llmasos.storage.lock import lock
 from llmasos.storage.user_path import user_path
 from llmasos.training.checkpoints import CHECKPOINTS, ORIGIN, all_checkpoints, latest_checkpoint, read_origin
@@ -130,7 +130,7 @@ def is_free(run: Path) -> bool:
     if not any(run.iterdir()):
         return True
     origin = read_sealed(run / ORIGIN)
-    return origin is not None and all(is_unused(path, origin) for path in strangers(run / ORIGIN))
+    return origin is not None and all(is_unused(path, origin) for path in foreign_files(run / ORIGIN))
 
 
 def is_unused(path: Path, origin: dict[str, Any]) -> bool:

@@ -9,7 +9,7 @@ import pytest
 from llmasos.errors import UserError
 from llmasos.storage import write_folder
 from llmasos.storage.atomic import clean_up_folder, make_folder, set_aside, write_text
-from llmasos.storage.checksums import find_corruption, read_sealed, remove_own, seal, strangers
+from llmasos.storage.checksums import find_corruption, foreign_files, read_sealed, remove_own, seal
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def sealed(tmp_path):
 
 
 def test_a_folder_of_ours_is_valid_and_can_be_removed(sealed):
-    assert find_corruption(sealed) is None and strangers(sealed) == [] and read_sealed(sealed) == {"step": 3}
+    assert find_corruption(sealed) is None and foreign_files(sealed) == [] and read_sealed(sealed) == {"step": 3}
     assert remove_own(sealed) and not sealed.parent.exists()
 
 
@@ -34,7 +34,7 @@ def test_damage_is_named_and_what_was_changed_is_not_removed(sealed, name):
     before = sorted(sealed.parent.rglob("*"))
     if name != "state.json":
         assert find_corruption(sealed) == f"{name} is not as it was written (its checksum differs)"
-    assert path in strangers(sealed) and not remove_own(sealed) and sorted(sealed.parent.rglob("*")) == before
+    assert path in foreign_files(sealed) and not remove_own(sealed) and sorted(sealed.parent.rglob("*")) == before
     path.unlink()
     assert find_corruption(sealed) == f"{name} is missing"
 
@@ -55,7 +55,9 @@ def test_a_folder_with_a_stranger_in_it_is_not_removed(sealed, name):
     else:
         path.parent.mkdir(exist_ok=True)
         path.write_text("mine")
-    assert path in strangers(sealed) and not remove_own(sealed) and path.exists() and find_corruption(sealed) is None
+    assert (
+        path in foreign_files(sealed) and not remove_own(sealed) and path.exists() and find_corruption(sealed) is None
+    )
 
 
 def test_a_link_is_a_stranger_and_is_never_followed_when_removing(sealed, tmp_path):
