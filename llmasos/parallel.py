@@ -23,7 +23,7 @@ from llmasos.errors import UserError
 
 WORKER = "from llmasos.parallel import work; work()"
 FUNCTION, ITEM = "function", "item"  # what is sent to a worker
-LARGE_PIPE = 1 << 20  # bytes. with the 64 KiB of Linux, a sender waits until the receiver has stopped computing
+LARGE_PIPE = 1 << 20  # bytes; with the 64 KiB of Linux, a sender waits until the receiver has stopped computing
 MOST_LARGE_PIPES = 32  # all pipes of a user together may have 64 MiB
 Pipes = tuple[IO[bytes], IO[bytes]]  # the standard input and output of a process
 

@@ -74,6 +74,8 @@ def read_blocks(path: Path) -> Iterator[str]:
             try:
                 text = decoder.decode(block)
             except UnicodeDecodeError as error:
+                if encoding == "utf-8" and b"\0" in block:
+                    raise _binary(path, block, position) from error
                 raise _not_unicode(path, encoding, position - n_pending + error.start) from error
             if "\0" in text:
                 raise _binary(path, block, position)

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from llmasos.errors import UserError
 
 MAX_POSITIONS, MAX_STATES, MAX_STEPS = 200_000, 50_000, 1_000_000  # of the automaton
-MAX_WORK = 5_000_000  # positions that are looked at while it is built, and nodes: a few seconds, at most
+MAX_WORK = 20_000_000  # sets of bytes, positions and nodes that are looked at while it is built: a few seconds, at most
 END = 0  # the position where nothing must come
 DEAD = -1  # the state of a text that no continuation can save
 
@@ -110,6 +110,7 @@ class Grammar:
         self._numbers: dict[tuple[Node, int], int] = {}
         self._repeats: dict[tuple[Node, int, int | None], Repeat] = {}
         self._heads: dict[int, tuple[list[tuple[int, int]], bool]] = {}
+        self._state_heads: tuple[int, set[tuple[int, int]]] = DEAD, set()  # of the last state that has read a byte
         self._states: list[frozenset[int]] = []
         self._state_numbers: dict[frozenset[int], int] = {}
         self._steps: dict[tuple[int, int], int] = {}
@@ -162,17 +163,19 @@ class Grammar:
         return any(size > largest / 2 for size, largest in (*sizes, (self._work, MAX_WORK)))
 
     def _step(self, state: int, byte: int) -> int:
-        self._add_work(len(self._states[state]))
-        positions = {
-            rest
-            for position in self._states[state]
-            for allowed, rest in self._closure(position)[0]
-            if allowed >> byte & 1
-        }
-        following = self._state(positions)
+        heads = self._state_heads[1] if self._state_heads[0] == state else self._heads_of(state)
+        self._add_work(len(heads))
+        following = self._state({rest for allowed, rest in heads if allowed >> byte & 1})
         self._check(len(self._steps), MAX_STEPS)
         self._steps[state, byte] = following
         return following
+
+    def _heads_of(self, state: int) -> set[tuple[int, int]]:
+        """What may come next in a state, as in `_closure`, each once; kept for its next byte."""
+        closures = [self._closure(position)[0] for position in self._states[state]]
+        self._add_work(sum(map(len, closures)))
+        self._state_heads = state, set().union(*closures)
+        return self._state_heads[1]
 
     def _state(self, positions: set[int]) -> int:
         if not any(self._to_end[position] < math.inf for position in positions):

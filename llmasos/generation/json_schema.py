@@ -123,7 +123,7 @@ class Builder:
     def reference(self, path: Any, depth: int) -> Node:
         """The rule of `"$ref": "#/…"`."""
         if not isinstance(path, str) or not path.startswith("#"):
-            raise UserError(f"the JSON schema refers to {path!r}; only parts of itself, '#/…', can be found.")
+            raise UserError(f"the JSON schema refers to {path!r:.60}; only parts of itself, '#/…', can be found.")
         name = self.prefix + path
         if name not in self.rules:
             part = self.root
@@ -134,7 +134,7 @@ class Builder:
                 elif isinstance(part, Mapping) and key in part:
                     part = part[key]
                 else:
-                    raise UserError(f"the JSON schema refers to {path!r}, which it does not have.")
+                    raise UserError(f"the JSON schema refers to {path!r:.60}, which it does not have.")
             self.rules[name] = Sequence()  # replaced below; until then, it may refer to itself
             self.rules[name] = self.value(part, depth + 1)
         return Rule(name)

@@ -546,6 +546,7 @@ def test_a_line_of_many_megabytes(tmp_path):
     [
         (b"", "o.txt", [], "is empty"),
         (b"\0\1\2" * 99, "o.txt", [], "binary"),
+        (b"\x7fELF\xff\xfe\0" * 99, "o.txt", [], "is a binary file (a zero byte at byte 6)"),
         (b"\xff\xfe\xfd abc" * 9, "o.txt", [], "UTF"),
         (b"a b c d e f", "o.csv", [], "no known ending"),
         (b"a b c d e f", "no/o.txt", [], "there is no folder"),

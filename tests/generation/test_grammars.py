@@ -145,10 +145,16 @@ def test_a_hostile_expression_is_refused_when_it_is_read(pattern, words):
     assert seconds_until_refused(lambda: regular_expression(pattern), words) < 2
 
 
-@pytest.mark.parametrize("pattern", ["(a|b)*a(a|b){1000}", "(((a?){1000}){1000}){1000}b"])
-def test_a_hostile_expression_is_refused_after_a_bounded_amount_of_work(pattern, monkeypatch):
-    monkeypatch.setattr(automaton, "MAX_WORK", 100_000)
-    text = "".join(random.Random(0).choices("ab", k=2_000))
+@pytest.mark.parametrize(
+    "pattern, letters, most",
+    [
+        ("(a|b)*a(a|b){1000}", "ab", 100_000), ("(((a?){1000}){1000}){1000}b", "ab", 100_000),
+        (r"(\w*\W*){50}!", "aé,", 500_000),  # few positions, each with thousands of sets of bytes
+    ],
+)  # fmt: skip
+def test_a_hostile_expression_is_refused_after_a_bounded_amount_of_work(pattern, letters, most, monkeypatch):
+    monkeypatch.setattr(automaton, "MAX_WORK", most)
+    text = "".join(random.Random(0).choices(letters, k=2_000))
     assert seconds_until_refused(lambda: texts(pattern, text), "is too complex; use fewer or smaller") < 3
 
 
@@ -326,6 +332,12 @@ def reversed_references(n: int) -> dict:
 def test_a_hostile_schema_is_refused_by_name_at_once(schema, words):
     value = schema()
     assert seconds_until_refused(lambda: json_schema(value), words) < 2
+
+
+def test_a_long_reference_is_shown_by_its_beginning():
+    with pytest.raises(UserError) as error:
+        json_schema({"$ref": "#/" + "a/" * 10_000})
+    assert len(str(error.value)) < 200
 
 
 def test_rules_that_depend_on_each_other_are_solved_or_refused_in_bounded_time(monkeypatch):

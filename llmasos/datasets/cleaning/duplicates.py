@@ -117,6 +117,15 @@ def find_exact(keys: np.ndarray) -> np.ndarray:
     return is_duplicate
 
 
+def band_keys(signatures: np.ndarray, band: int) -> np.ndarray:
+    """One 64-bit hash of a band of each signature: (N, 64) uint32 → (N,) uint64. Sorting these takes less than rows."""
+    keys = np.empty(len(signatures), np.uint64)
+    for start in range(0, len(keys), 1 << 14):
+        rows = signatures[start : start + (1 << 14), band * ROWS : (band + 1) * ROWS]
+        keys[start : start + (1 << 14)] = (rows * MIXERS[:ROWS]).sum(axis=1)  # modulo 2⁶⁴
+    return keys
+
+
 def find_near(signatures: np.ndarray, threshold: float) -> np.ndarray:
     """For each of N texts, the index of an earlier text that it nearly equals, (N,) int64; -1 = none.
 
@@ -129,10 +138,8 @@ def find_near(signatures: np.ndarray, threshold: float) -> np.ndarray:
     """
     original = np.full(len(signatures), -1, np.int64)
     for band in range(BANDS):
-        rows = np.ascontiguousarray(signatures[:, band * ROWS : (band + 1) * ROWS])
-        buckets = rows.view(np.dtype((np.void, rows.dtype.itemsize * ROWS))).ravel()
-        _, first, inverse = np.unique(buckets, return_index=True, return_inverse=True)
-        earliest = first[inverse.ravel()]
+        _, first, inverse = np.unique(band_keys(signatures, band), return_index=True, return_inverse=True)
+        earliest = first[inverse]
         candidates = np.flatnonzero(earliest < np.arange(len(signatures)))
         for start in range(0, len(candidates), 1 << 14):
             chunk = candidates[start : start + (1 << 14)]

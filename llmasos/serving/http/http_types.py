@@ -210,7 +210,7 @@ def read_json(data: bytes) -> Any:
             f"the body is not JSON: {error.msg[:1].lower()}{error.msg[1:]} (line {error.lineno}, column {error.colno})."
         ) from None
     except RecursionError:
-        raise RequestError("the body is nested too deeply; no request needs more than three levels.") from None
+        raise RequestError("the body is nested too deeply; send one with fewer levels.") from None
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
