@@ -144,10 +144,13 @@ def work() -> None:
     messages: queue.SimpleQueue = queue.SimpleQueue()
 
     def read() -> None:
-        with suppress(EOFError):
+        try:
             while True:
                 messages.put(pickle.load(sys.stdin.buffer))
-        messages.put(None)
+        except (EOFError, pickle.UnpicklingError):  # the sender has ended, perhaps in the middle of a message
+            pass
+        finally:
+            messages.put(None)
 
     threading.Thread(target=read, daemon=True).start()
     with suppress(BrokenPipeError):  # nobody reads the results any more

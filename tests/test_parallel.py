@@ -1,6 +1,9 @@
 """Maps over threads and processes: the results of `map` in the same order, without reading the whole input ahead."""
 
 import os
+import pickle
+import subprocess
+import sys
 
 import pytest
 
@@ -65,6 +68,14 @@ def test_a_megabyte_can_be_sent_to_a_process_that_does_not_read_unless_there_are
     monkeypatch.setattr(parallel, "MOST_LARGE_PIPES", 3)  # a user's pipes may have 64 MiB together
     with python_processes("input()", 2) as [(stdin, _), _]:
         assert fcntl.fcntl(stdin, fcntl.F_GETPIPE_SZ) < 1 << 20
+
+
+@pytest.mark.parametrize("kept", [0, 1, 20, -1])
+def test_a_process_ends_with_its_sender_even_in_the_middle_of_a_message(kept):
+    message = pickle.dumps((parallel.ITEM, "x" * 100_000))
+    command = [sys.executable, "-c", parallel.WORKER]
+    ended = subprocess.run(command, input=pickle.dumps((parallel.FUNCTION, str.upper)) + message[:kept], timeout=60)
+    assert ended.returncode == 0
 
 
 def test_a_process_that_dies_is_one_sentence():

@@ -97,4 +97,6 @@ def count_batches() -> None:
         with suppress(OSError):  # the reader has gone
             pickle.dump(dict(counts), sys.stdout.buffer)
             sys.stdout.buffer.flush()
+    except pickle.UnpicklingError:  # the sender has ended in the middle of a batch
+        pass
     os._exit(0)  # at once: the memory of the words need not be freed one by one
