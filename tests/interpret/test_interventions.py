@@ -227,7 +227,7 @@ def test_a_random_model_has_uniform_scores_and_the_loss_of_guessing():
         (lambda model, ids: record(model, Site("head", 0)), "from 0 to 3"),
         (lambda model, ids: record(model, Site("head", 0, 4)), "from 0 to 3"),
         (lambda model, ids: record(model, Site("attention", 0, 1)), "other kinds have none"),
-        (lambda model, ids: record(model, Site("cross_attention", 0)), "transformer's decoder"),
+        (lambda model, ids: record(model, Site("cross_attention", 0)), "only the decoder blocks of a transformer"),
         (lambda model, ids: activation_patching(model, ids, ids[:3], logit_difference(1, 2)), "as many tokens"),
         (lambda model, ids: activation_patching(model, ids, ids, logit_difference(1, 2)), "nothing to restor"),
         (lambda model, ids: logit_attribution(make("post-norm"), ids, 1), "norms before"),

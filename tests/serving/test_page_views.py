@@ -347,6 +347,20 @@ def test_a_cell_of_a_map_says_what_the_model_says_then(visit, engines):
     assert "needs the same number" in page.locator("#problem-text").inner_text()
 
 
+@slow
+@pytest.mark.parametrize("model", ["storyworld-gpt", "storyworld-chat", "storyworld-bert"])
+def test_every_example_of_these_views_shows_something(visit, model):
+    page = visit(model)
+    for title, result in (("Ablation", "#ablation-map td"), ("Patching", "#patching-map td"), ("Probe", ".reading")):
+        open_tab(page, title)
+        for example in page.locator(".chip:visible").all():
+            n_asked = len(asked(page, "/v1/inspect"))
+            example.click()
+            done(page)
+            assert page.locator("#problem").is_hidden(), (title, example.inner_text())
+            assert len(asked(page, "/v1/inspect")) == n_asked + 1 and page.locator(result).count() > 1
+
+
 LONG_TEXT = "Anna lost the key. " * 400
 WRONG = {  # model → tab, its texts, and what the error says
     "storyworld-gpt": [
