@@ -190,7 +190,7 @@ def test_half_precision_is_half_the_file():
     ("bert", "nothing.csv", "no file, folder or dataset 'nothing.csv'"),
     ("text", "", "the data is empty or holds only empty texts"),
     ("text", 17, "the data is 17; expected"),
-    ("bert", [(f"a {i}", f"b {i}") for i in range(9)], "the second of the two texts is different .* no labels"),
+    ("bert", [(f"a {i}", f"b {i}") for i in range(9)], "the second of the two texts is different .* not labels"),
     ("bert", [{"review": "a", "stars": 1}], "has the columns review, stars; expected"),
     ("bert", [{"text": "a", "label": object()}], "line 1: the label is an object, expected a text"),
 ], ids=lambda value: str(value)[:25])  # fmt: skip

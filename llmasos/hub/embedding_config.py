@@ -31,7 +31,7 @@ def read_embedding_config(folder: Path, config: ModelConfig) -> EmbeddingConfig:
         if kind not in SUPPORTED_MODULES:
             raise UserError(
                 f"{folder / MODULES} has the module {shown(kind)} after the model, which llmasos does not support: its "
-                "embeddings would be others. Choose another model, or delete the file to use this one without."
+                "embeddings would differ. Choose another model, or delete the file to use this one without."
             )
     max_length = None
     fields = read(folder / LENGTH, {})
@@ -57,7 +57,7 @@ def read_pooling(file: Path) -> str:
     if len(modes) != 1 or modes[0] not in OURS:
         raise UserError(
             f"{file} asks for the pooling {' + '.join(modes) or 'of no kind'}, which llmasos does not support (only "
-            f"one of {', '.join(OURS)}): the model's embeddings would be others. Choose another model."
+            f"one of {', '.join(OURS)}): the model's embeddings would differ. Choose another model."
         )
     return OURS[modes[0]]
 

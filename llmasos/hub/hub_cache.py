@@ -113,7 +113,7 @@ def token() -> str | None:
 
 
 def read_word(file: Path) -> str:
-    """The content of a file with one word. What is no ASCII in it becomes U+FFFD, which is no part of one.
+    """The content of a file with one word. What is not ASCII in it becomes U+FFFD, which is in no word.
 
     Raises:
         UserError: it cannot be read.

@@ -22,7 +22,7 @@ from llmasos.training.run_folder import RUNS
 
 SHIPPED = Path(__file__).parent / "shipped"
 LIST = "python -m llmasos models"
-SIMILAR = 0.75  # from here on, a name that nobody knows is a misspelled one
+SIMILAR = 0.75  # from here on, an unknown name is a misspelled one
 
 
 def find_model_folder(name: str | Path, say: Callable[[str], None] = warnings.warn, progress: bool = True) -> Path:
@@ -37,7 +37,7 @@ def find_model_folder(name: str | Path, say: Callable[[str], None] = warnings.wa
         UserError: there is no such model; says where we looked and how to get it.
     """
     text = str(name)
-    path = os.path.expanduser(text)  # os.path: a name that is no possible path is not an error there
+    path = os.path.expanduser(text)  # os.path: an impossible path is not an error there
     if text and os.path.isdir(path):
         return model_folder(Path(path), say)
     if text in shipped_models():

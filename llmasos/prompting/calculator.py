@@ -17,7 +17,7 @@ from fractions import Fraction
 from llmasos.errors import UserError
 
 MAX_CHARACTERS, MAX_DEPTH, MAX_DIGITS = 200, 30, 100
-SHOWN_DIGITS = 12  # of a result that is no whole number
+SHOWN_DIGITS = 12  # of a result that is not a whole number
 _TOKEN = re.compile(r"\s*(?:(\d+(?:,\d{3})+(?!\d)|\d+)?(\.\d+)?(\*\*|//|[-+*/%^()×·÷−])?)", re.ASCII)
 SAME = {"×": "*", "·": "*", "÷": "/", "−": "-", "^": "**"}
 
@@ -29,7 +29,7 @@ def calculate(expression: str) -> str:
     ('84', '0.333333333333', '0.3', '-4')
 
     Raises:
-        UserError: it is no arithmetic expression, divides by zero, or is too long, too deep or too large.
+        UserError: it is not an arithmetic expression, divides by zero, or is too long, too deep or too large.
     """
     if len(expression) > MAX_CHARACTERS:
         raise UserError(f"the expression has {len(expression):,} characters; it may have {MAX_CHARACTERS}.")
@@ -37,7 +37,7 @@ def calculate(expression: str) -> str:
 
 
 def shown(value: Fraction) -> str:
-    """A number as people write it, rounded to 12 digits if it is no whole number."""
+    """A number as people write it, rounded to 12 digits if it is not a whole number."""
     if value.denominator == 1:
         return str(value.numerator)
     with localcontext() as context:

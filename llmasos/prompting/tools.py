@@ -56,7 +56,7 @@ class Tool:
         (['city'], {'type': 'integer'})
 
         Raises:
-            UserError: it is no function, does not say which arguments it has, or has one that cannot be given by name.
+            UserError: it is not a function, does not state its arguments, or has one that cannot be given by name.
         """
         if isinstance(function, Tool):
             return function

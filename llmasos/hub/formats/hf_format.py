@@ -194,8 +194,8 @@ class HFFormat(ABC):
 class HFConfig:
     """A published config.json, read field by field, with error messages that name the file.
 
-    A field has the type of its default: a text is no number, and null stands for the default. (The range of a size is
-    checked by `ModelConfig`.)
+    A field has the type of its default: a text is not a number, and null stands for the default. (The range of a size
+    is checked by `ModelConfig`.)
     """
 
     def __init__(self, values: dict[str, Any], file: str):

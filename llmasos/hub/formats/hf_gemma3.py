@@ -42,8 +42,8 @@ class Gemma3Format(HFFormat):
         published.require("use_bidirectional_attention", False)
         if published.values.get("sliding_window", WINDOW) is None:
             raise UserError(
-                f"{published.file} has sliding_window = null, which Gemma 3 cannot be computed with, in transformers "
-                f"neither: write a number of tokens ({WINDOW} if you know of no other)."
+                f"{published.file} has sliding_window = null, with which Gemma 3 cannot be computed, not even by "
+                f"transformers: write a number of tokens ({WINDOW} if you know of no other)."
             )
         context = published.get("max_position_embeddings", 131_072)
         n_layers = published.required("num_hidden_layers")

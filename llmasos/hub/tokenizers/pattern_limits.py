@@ -39,7 +39,7 @@ class _Part:
 
 
 def check_pattern(pattern: object) -> None:
-    r"""Raise UserError if a pattern could take longer than about n² steps for n characters, or is no pattern.
+    r"""Raise UserError if a pattern could take longer than about n² steps for n characters, or is not a pattern.
 
     >>> check_pattern(r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}+| ?[^\s\p{L}\p{N}]++|\s+(?!\S)|\s")
     >>> check_pattern("(a+)+b")

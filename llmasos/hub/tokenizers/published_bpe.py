@@ -241,7 +241,7 @@ def encoder_names(processor: dict[str, Any] | None, config: Mapping[str, Any]) -
 
 
 def check_options(model: Mapping[str, Any], unsupported: Sequence[str]) -> None:
-    """Raise UserError if a model of a `tokenizer.json` is no BPE, or has one of these options."""
+    """Raise UserError if a model of a `tokenizer.json` is not BPE, or has one of these options."""
     options = [name for name in unsupported if model.get(name)]
     if model.get("type", "BPE") != "BPE" or options:
         raise UserError(

@@ -83,7 +83,7 @@ class PublishedUnigramTokenizer(Tokenizer):
         if missing := [name for name in (end, pad) if name not in special]:
             raise UserError(f"the tokenizer's special token {missing[0]!r} is not in its vocabulary; fetch it again.")
         if not 0 <= unknown < len(pieces):
-            raise UserError(f"its unk_id is {unknown}, which is no piece of its vocabulary; fetch it again.")
+            raise UserError(f"its unk_id is {unknown}, which is not a piece of its vocabulary; fetch it again.")
         self._end, self._pad, self._unknown = special[end], special[pad], unknown
         self._normalize, self._split_words, self._prefix, self._strip = normalize, split_words, prefix, strip
         self._files = files

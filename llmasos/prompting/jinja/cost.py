@@ -39,7 +39,7 @@ class UnsupportedTemplate(TemplateError):
 
 
 VIEWS: tuple[type, ...] = (type({}.keys()), type({}.values()), type({}.items()))
-OPAQUE = {Namespace, Macro, LoopContext, BuiltinMethodType, FunctionType, MethodType, *VIEWS}  # are no data
+OPAQUE = {Namespace, Macro, LoopContext, BuiltinMethodType, FunctionType, MethodType, *VIEWS}  # are not data
 
 
 class Run:
@@ -61,7 +61,7 @@ class Run:
         What occurs twice counts twice, as it does when it is printed or compared: [[s, s], [s, s]] has four s.
 
         Raises:
-            TemplateError: it is no data, or too large.
+            TemplateError: it is not data, or too large.
         """
         kind = type(value)
         if kind is str:
@@ -72,7 +72,7 @@ class Run:
         if value is None or kind in (bool, float, range) or isinstance(value, Undefined):
             return 10, 0
         if kind not in (list, tuple, dict):
-            raise TemplateError("something that is no data cannot be used here (a function, a namespace, …)")
+            raise TemplateError("something that is not data cannot be used here (a function, a namespace, …)")
         if id(value) not in self.weights:
             fits(len(value), MAX_VALUE)
             parts = [self.weigh(item) for item in ([*value, *value.values()] if kind is dict else value)]

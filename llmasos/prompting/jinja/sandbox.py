@@ -280,7 +280,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         elif isinstance(function, Undefined):
             function()  # which raises jinja2's error
         elif not (function in FUNCTIONS.values() or kind is MethodType and type(owner) is LoopContext):
-            raise TemplateError("something that is no function is called")
+            raise TemplateError("something that is not a function is called")
         return run.made(function(*arguments, **named))
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:

@@ -64,7 +64,7 @@ class Template:
         except TemplateError:
             raise
         except TemplateSyntaxError as error:
-            raise UnsupportedTemplate(error.message or "it is no Jinja", error.lineno) from error
+            raise UnsupportedTemplate(error.message or "it is not Jinja", error.lineno) from error
         except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError) as error:
             problem = "it nests too much" if isinstance(error, RecursionError | MemoryError) else str(error)
             raise UnsupportedTemplate(f"the program cannot be read ({problem})", 1) from error
