@@ -78,7 +78,7 @@ def test_a_modern_block_and_then_longer_texts(capsys):
 
 
 TOO_LONG = {
-    "learned positions": (("--init-from", "runs/text", "--context-length", "96"), "has learned its 48 positions"),
+    "learned positions": (("--init-from", "runs/text", "--context-length", "96"), "has learned 48 positions"),
     "not rotary": (("--init-from", "runs/text", "--rope-scaling", "ntk"), "those of runs/text are 'learned'"),
     "scaled already": (("--init-from", "runs/longer-yarn", "--rope-scaling", "ntk"), "are scaled already"),
     "not longer": (("--init-from", "runs/modern", "--rope-scaling", "ntk"), "longer than the 48 tokens of runs/modern"),
