@@ -8,7 +8,7 @@ const EXAMPLES = {
   trace: [["The old man lived by the"], ["One day, she lost her"], ["Once there was a"]],
   ablate: [["Everyone in the valley knew Anna. One windy morning"], ["The old man lived by the"], ["Once there was a"]],
   patch: [["Everyone in the valley knew Anna. One windy morning", "Everyone in the valley knew Paul. One windy morning"],
-          ["Anna had a drum. One day, Anna lost the", "Anna had a whistle. One day, Anna lost the"]],
+          ["Once there was a shy girl called", "Once there was a shy boy called"]],
   probe: [["Mia owned a key from Uncle Otto. One day she played tag in the forest with Anna. At home Mia reached for the "
            + "key, but it was gone. Then she ran to the forest, and there lay the key."],
           ["Paul had a ring from Aunt Berta. Only at the front door did Paul notice that the ring was missing. Then he "
