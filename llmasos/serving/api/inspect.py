@@ -203,8 +203,8 @@ def inspect_model(
         %), "majority" (the accuracy of always naming the most frequent label) and "n_held_out" (stories).
 
     Raises:
-        UserError: the text is empty or too long, there is no such layer, attention type or token id, or the model does
-            not have this view.
+        UserError: the text is empty or too long, a BERT's has no [MASK] to predict, there is no such layer, attention
+            type or token id, or the model does not have this view.
     """
     if show not in VIEWS:
         raise UserError(f"show is {show!r}; it must be one of {', '.join(VIEWS)}.")
