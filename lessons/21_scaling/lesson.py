@@ -191,8 +191,8 @@ curves(
 
 # %% [markdown]
 # **What to see.** The reducible loss is a straight line, and the eighth model lies on it: predicted within 3 percent of
-# the reducible part. (We had expected 5; with three seeds it was 1.1, 1.7 and 2.4.) The third curve shows what a wrong
-# floor does: the line bends.
+# the reducible part. (We had expected 5; with five seeds it was 0.1 to 2.4.) The third curve shows what a wrong floor
+# does: the line bends.
 #
 # ### Without knowing the floor
 #
@@ -328,7 +328,7 @@ if optimal_allocation is not None:
 
 # %% [markdown]
 # **What to see.** Two valleys. On the left, models without room; on the right, models without data. With eight times
-# the budget, the bottom moves to the right by a factor of two, as expected (1.88 to 2.03 with four seeds). The
+# the budget, the bottom moves to the right by a factor of two, as expected (1.88 to 2.03 with five seeds). The
 # valleys are flat, so their bottoms are known only roughly; Hoffmann et al. had nine budgets, and still their three
 # methods gave exponents from 0.46 to 0.50. Note that the exponent of *this* language is about 1/3 and that of real
 # text is 1/2. **Twenty tokens per parameter is a law about a data set, an architecture and an optimizer**, not about
