@@ -38,7 +38,7 @@ from llmasos.evaluation.likelihood import continuation_log_probs, text_losses
 from llmasos.evaluation.memorization import MembershipInference, exposure_of, membership_inference
 from llmasos.evaluation.refusal import RefusalReport, RequestLike, measure_refusal, read_requests
 from llmasos.evaluation.show_table import ShownAsTable
-from llmasos.evaluation.suite import SuiteResult, run_suite
+from llmasos.evaluation.suite import SuiteResult
 from llmasos.generation import (
     BeamOptions,
     SamplingOptions,
@@ -69,6 +69,7 @@ from llmasos.tasks import (
 from llmasos.tasks.evaluate import rows_for, setup_evaluation
 from llmasos.tasks.infer_task import as_settings, fine_tuning_recipe, recipe_to_evaluate, schedule
 from llmasos.tasks.run import run_recipe
+from llmasos.tasks.storyworld_chat_suite import run_suite
 from llmasos.tokenizers import Tokenizer
 from llmasos.training.device import pick_device
 from llmasos.training.run_folder import choose_run_folder, run_name
@@ -268,8 +269,9 @@ class LLMTrainer:
         (['bits per byte', 'nats above the floor'], '1')
 
         Args:
-            suite: "storyworld", or a `.jsonl` file of your own questions (`evaluation/suite.py` shows its lines).
-            examples: at most this many; None = 100 of storyworld, all of a file.
+            suite: "storyworld"; "storyworld-chat" for a chat model (`tasks/storyworld_chat_suite.py`); or a `.jsonl`
+                file of your own questions (`evaluation/suite.py` shows its lines).
+            examples: at most this many; None = 100 of a named suite, all of a file.
             samples: answers to each question of a file, for pass@k.
             contamination: training data, a dataset or a file, in which to look for the test texts.
             verbose: False prints nothing.

@@ -20,6 +20,7 @@ EXAMPLES = """examples:
   python -m llmasos eval runs/reviews --data reviews.csv --columns text=review,label=stars
   python -m llmasos eval runs/translate-multi30k --split test --beams 5
   python -m llmasos eval storyworld-gpt --suite storyworld --contamination storyworld
+  python -m llmasos eval storyworld-chat --suite storyworld-chat
   python -m llmasos eval runs/a --against runs/b --suite questions.jsonl
   python -m llmasos eval runs/a-1 runs/a-2 runs/a-3 --against runs/b-1 runs/b-2 runs/b-3 --suite storyworld
 """
@@ -78,7 +79,7 @@ def run_suites(args: argparse.Namespace) -> int:
     for name in (*args.model, *against):
         model, tokenizer = hub.load_pretrained(name, training.pick_device(args.device), say=print)
         check_capability("completion", model.config.family, model.config.head, name)
-        result = evaluation.run_suite(
+        result = tasks.run_suite(
             args.suite, model, tokenizer, args.examples, 1 if args.samples is None else args.samples
         )
         if args.contamination:
@@ -119,7 +120,7 @@ def make_parser() -> ArgumentParser:
     suite.add_argument(
         "--suite",
         metavar="SUITE",
-        help="storyworld, or a .jsonl file with a question, an answer and perhaps choices on each line",
+        help="storyworld, storyworld-chat, or a .jsonl file: on each line a question, an answer, perhaps choices",
     )
     suite.add_argument("--examples", type=int, metavar="N", help="at most this many (default: 100, or all of a file)")
     suite.add_argument("--samples", type=int, metavar="K", help="answers per written question, for pass@K (default: 1)")

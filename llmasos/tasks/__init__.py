@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # each on first use
     from llmasos.tasks.responses import respond
     from llmasos.tasks.reward_modeling import score
     from llmasos.tasks.run import run_recipe
+    from llmasos.tasks.storyworld_chat_suite import run_suite
     from llmasos.tasks.task import Report, Task, check_model, task_class
     from llmasos.tasks.text_classification import classify
     from llmasos.tasks.token_classification import Entity, find_entities
@@ -26,6 +27,6 @@ if TYPE_CHECKING:  # each on first use
 __all__ = [
     "Entity", "Report", "Task", "ToolReply", "answer_questions", "check_model", "classify", "embed",
     "evaluation_recipe", "fill_masks", "find_entities", "register_reward", "reply", "reply_to_prompts",
-    "reply_with_tools", "respond", "run_recipe", "score", "setup_evaluation", "task_class",
+    "reply_with_tools", "respond", "run_recipe", "run_suite", "score", "setup_evaluation", "task_class",
 ]  # fmt: skip
 lazy_exports(__name__)

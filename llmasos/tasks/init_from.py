@@ -2,14 +2,18 @@
 
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from llmasos.console import command
 from llmasos.errors import UserError
 from llmasos.hub import find_model_folder, load_backbone, load_config, load_tokenizer
 from llmasos.hub.resolve import name_of
-from llmasos.models import Model, ModelConfig
+from llmasos.models import Model, ModelConfig, build_model, weights_of
 from llmasos.models.adapter import add_adapter
 from llmasos.models.config import is_adapter
 from llmasos.nn.rope_scaling import RopeScaling
@@ -56,13 +60,32 @@ def longer_context(settings: ModelSettings, pretrained: ModelConfig) -> dict[str
 def load_pretrained_weights(model: Model, init_from: str) -> list[str]:
     """Load the weights of the model that `--init-from` names: all of them, or the backbone's if the head is another.
 
+    If the new model has more tokens, its embedding gets rows for them (see `more_rows`).
+
     Returns:
         The names of the weights that are new.
     """
     folder = find_pretrained(init_from)
     pretrained = load_config(folder)
     same_head = (pretrained.head, pretrained.labels) == (model.config.head, model.config.labels)
-    return load_backbone(model, folder, with_head=same_head)
+    if model.config.vocab_size <= pretrained.vocab_size:
+        return load_backbone(model, folder, with_head=same_head)
+    smaller = build_model(replace(model.config, vocab_size=pretrained.vocab_size))
+    new = load_backbone(smaller, folder, with_head=same_head)
+    end_of_text = load_tokenizer(folder).end_of_text
+    for weight, old in zip(weights_of(model).values(), weights_of(smaller).values(), strict=True):
+        weight.copy_(old if len(old) == len(weight) else more_rows(old, len(weight), end_of_text))
+    model.generation_config = smaller.generation_config
+    return new
+
+
+def more_rows(weight: Tensor, n_rows: int, like: int) -> Tensor:
+    """A weight with further rows, (V, …) → (n_rows, …): copies of one of its own, so that they have a likely size.
+
+    The tokens of a chat template begin and end messages, as the end-of-text token begins and ends texts: theirs start
+    as copies of its row.
+    """
+    return torch.cat([weight, weight[like].expand(n_rows - len(weight), *weight.shape[1:])])
 
 
 def adapt(model: Model, init_from: str, settings: TrainingSettings, new: Iterable[str]) -> None:

@@ -44,12 +44,21 @@ class InstructionTuning(ExampleTask):
 
     @classmethod
     def make_tokenizer(cls, recipe: Recipe, data: Any) -> Tokenizer:
-        """A new tokenizer gets the special tokens of a chat template."""
+        """A new tokenizer gets the special tokens of a chat template, a pretrained one if the recipe says so."""
         settings = recipe.data
         if recipe.model.init_from or recipe.training.teacher or settings.tokenizer not in ("bpe", "byte", "char"):
-            return super().make_tokenizer(recipe, data)
+            tokenizer = super().make_tokenizer(recipe, data)
+            if settings.chat_template is None:
+                return tokenizer
+            return tokenizer.with_special_tokens(special_tokens_for(settings.chat_template))
         special = special_tokens_for(NEW_TEMPLATE)
         return train_tokenizer(settings.tokenizer, cls.texts(data), settings.vocab_size, special, settings.lowercase)
+
+    @classmethod
+    def make_config(cls, recipe: Recipe, data: Any, tokenizer: Tokenizer, **changes: Any) -> ModelConfig:
+        if recipe.data.chat_template is not None:
+            changes["vocab_size"] = tokenizer.vocab_size
+        return super().make_config(recipe, data, tokenizer, **changes)
 
     @classmethod
     def make_objective(cls, recipe: Recipe, tokenizer: Tokenizer, config: ModelConfig) -> SupervisedFineTuning:

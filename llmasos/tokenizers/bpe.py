@@ -139,6 +139,16 @@ class BPETokenizer(TiktokenTokenizer):
             ids += symbols
         return ids
 
+    def with_special_tokens(self, names: Iterable[str]) -> "BPETokenizer":
+        """Return the same tokenizer with these special tokens, too: new ones get the ids after all others.
+
+        >>> BPETokenizer([(71, 68)]).with_special_tokens(["<|im_end|>"]).special_tokens
+        {'<|endoftext|>': 257, '<|im_end|>': 258}
+        """
+        longer = BPETokenizer(self.merges, dict.fromkeys([*self.special_tokens, *names]), self.lowercase)
+        longer.begin_of_text = self.begin_of_text
+        return longer
+
     def save(self, folder: Path | str) -> None:
         """Write `vocab.json`, `merges.txt` and `tokenizer_config.json` into `folder`, in the format of Hugging Face."""
         n_ordinary = 256 + len(self.merges)

@@ -296,6 +296,16 @@ class Tokenizer(ABC):
         """
         return self
 
+    def with_special_tokens(self, names: Iterable[str]) -> "Tokenizer":
+        """Return the same tokenizer with these special tokens, too: new ones get the ids after all others.
+
+        Raises:
+            UserError: there are new ones, and the tokenizer's type cannot have them.
+        """
+        if missing := [name for name in names if name not in self.special_tokens]:
+            raise UserError(f"a {self.kind} tokenizer cannot get the special token {missing[0]}; only bpe can.")
+        return self
+
     def build_inputs(
         self, first: Sequence[int] | np.ndarray, second: Sequence[int] | np.ndarray | None = None
     ) -> EncodedInput:

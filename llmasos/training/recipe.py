@@ -76,6 +76,12 @@ class DataSettings(Settings):
         at_most=LARGEST["vocab_size"],
     )
     lowercase: bool = setting(False, "lowercase all text in the tokenizer")
+    chat_template: str | None = setting(
+        None,
+        "instruction tuning with --init-from: add the special tokens of this template to the tokenizer, and a row for "
+        "each to the token embedding",
+        choices=("chatml",),
+    )
 
 
 @dataclass(frozen=True)
@@ -308,8 +314,23 @@ class Recipe(Settings):
         if flat["rope_scaling"] is not None and init_from is None:
             raise UserError("--rope-scaling scales the positions that a trained model knows: add --init-from, or leave "
                             "it out.")  # fmt: skip
+        if flat["chat_template"] is not None:
+            self._check_chat_template()
         if flat["rope_factor"] is not None and flat["rope_scaling"] is None:
             raise UserError("--rope-factor is the factor of --rope-scaling: add that, or leave it out.")
+
+    def _check_chat_template(self) -> None:
+        """Raise UserError if no special tokens can be added to a pretrained model, or they would not be trained."""
+        flag = f"--chat-template {self.data.chat_template}"
+        if self.task != "instruction-tuning":
+            raise UserError(f"{flag} is for the task instruction-tuning, and this one is {self.task}: leave it out.")
+        if self.model.init_from is None:
+            raise UserError(f"{flag} gives a pretrained model special tokens, which a new one has anyway: add "
+                            "--init-from, or leave it out.")  # fmt: skip
+        if self.training.lora_rank is not None or self.training.freeze_layers is not None:
+            flag_of_frozen = "--lora-rank" if self.training.lora_rank is not None else "--freeze-layers"
+            raise UserError(f"{flag} adds rows to the token embedding, which {flag_of_frozen} does not train: leave "
+                            "one of the two out.")  # fmt: skip
 
     def _check_lora(self) -> None:
         """Raise UserError if there is nothing for an adapter to adapt."""

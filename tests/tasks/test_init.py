@@ -1,5 +1,6 @@
 """Fine-tuning: what `--init-from` brings from a run of any family, what `--compare` adds, and what is refused."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from task_helpers import (
 
 from llmasos.errors import UserError
 from llmasos.hub import load_config
+from llmasos.models import weights_of
 from llmasos.storage import load_tensors, read_json
 from llmasos.tasks import task_class
 from llmasos.tasks.run import compare
@@ -75,6 +77,46 @@ def test_a_modern_block_and_then_longer_texts(capsys):
         assert longer.rope_scaling.original_context_length == 48
         assert resume(out, "--steps", "2") == 0
     assert "runs/modern (its weights)" in capsys.readouterr().out
+
+
+def test_a_chat_template_gives_a_pretrained_model_its_special_tokens(capsys):
+    """The model's own rows stay as they are, the new ones start as the end-of-text token's; then all are trained."""
+    chats = [{"messages": [{"role": "user", "content": f"{n}?"}, {"role": "assistant", "content": f"{n}."}]}
+             for n in range(40)]  # fmt: skip
+    Path("chats.jsonl").write_text("".join(f"{json.dumps(chat)}\n" for chat in chats))
+    flags = ("--task", "instruction-tuning", "--data", "chats.jsonl", "--init-from", "runs/text")
+    assert train(*flags, "--steps", "1", "--out", "runs/plain") == 0
+    assert load_config(model_folder("runs/plain")).vocab_size == load_config(model_folder("runs/text")).vocab_size
+    recipe = make_recipe(task="instruction-tuning", data="chats.jsonl", init_from="runs/text", chat_template="chatml")
+    task = task_class(recipe.task).setup(recipe)
+    old, n = load_tensors(model_folder("runs/text") / "model.safetensors"), task.tokenizer.vocab_size
+    new = weights_of(task.build_model())
+    (name,) = [name for name in old if len(old[name]) == n - 2]
+    assert torch.equal(new[name][: n - 2], old[name])
+    end = old[name][task.tokenizer.end_of_text]
+    assert torch.equal(new[name][n - 2], end) and torch.equal(new[name][n - 1], end)
+    assert all(torch.equal(new[other], old[other]) for other in old if other != name)
+    assert train(*flags, "--chat-template", "chatml", "--steps", "1", "--out", "runs/chat") == 0
+    assert "template chatml" in capsys.readouterr().out
+    tokenizer = load_tokenizer(model_folder("runs/chat"))
+    assert tokenizer.special_tokens.keys() == {"<|endoftext|>", "<|im_start|>", "<|im_end|>"}
+    assert load_config(model_folder("runs/chat")).vocab_size == tokenizer.vocab_size == n
+    assert resume("runs/chat", "--steps", "2") == 0
+    again = ("--init-from", "runs/chat", "--chat-template", "chatml", "--steps", "1", "--out", "runs/chat-2")
+    assert train(*flags[:4], *again) == 0  # it has the tokens already
+    assert load_config(model_folder("runs/chat-2")).vocab_size == n
+
+
+def test_a_chat_template_is_for_a_pretrained_model_that_learns_to_chat_and_whose_embedding_is_trained():
+    chats = {"task": "instruction-tuning", "data": "chats.jsonl", "chat_template": "chatml"}
+    for changes, problem in (
+        ({}, "add --init-from"),
+        ({"init_from": "runs/text", "task": "language-modeling"}, "is for the task instruction-tuning"),
+        ({"init_from": "runs/text", "lora_rank": 2}, "which --lora-rank does not train"),
+        ({"init_from": "runs/text", "freeze_layers": 0}, "which --freeze-layers does not train"),
+    ):
+        with pytest.raises(UserError, match=problem):
+            make_recipe(**{**chats, **changes})
 
 
 TOO_LONG = {

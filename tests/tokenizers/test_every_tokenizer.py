@@ -15,6 +15,7 @@ from llmasos.tokenizers import (
     CharTokenizer,
     IncrementalDetokenizer,
     WordPieceTokenizer,
+    load_tokenizer,
     train_tokenizer,
 )
 from llmasos.tokenizers.char import UNKNOWN
@@ -64,6 +65,21 @@ def test_a_special_token_typed_by_a_user_is_plain_text_unless_allowed(kind):
         return
     assert tokenizer.decode(allowed) == text
     assert tokenizer.decode(allowed, skip_special=True) == "onetwo "
+
+
+@every_kind
+def test_only_bpe_gets_special_tokens_later_and_its_own_ids_stay(kind, tmp_path):
+    tokenizer = make(kind)
+    assert tokenizer.with_special_tokens([next(iter(tokenizer.special_tokens))]).vocab_size == tokenizer.vocab_size
+    if kind != "bpe":
+        with pytest.raises(UserError, match="cannot get the special token <\\|im_end\\|>; only bpe can"):
+            tokenizer.with_special_tokens(["<|im_end|>"])
+        return
+    longer = tokenizer.with_special_tokens([END_OF_TEXT, "<|im_end|>"])
+    assert longer.special_tokens == {**tokenizer.special_tokens, "<|im_end|>": tokenizer.vocab_size}
+    assert longer.encode(english()) == tokenizer.encode(english())
+    longer.save(tmp_path)
+    assert load_tokenizer(tmp_path).fingerprint() == longer.fingerprint() != tokenizer.fingerprint()
 
 
 @every_kind

@@ -42,6 +42,7 @@ from llmasos.datasets.storyworld.gym import (
     next_sentence_probs,
     next_word_probs,
     prefix_log_prob,
+    read_story,
     summary_facts,
     valid_prefix,
 )
@@ -54,8 +55,8 @@ from llmasos.errors import UserError
 
 __all__ = [
     "DEFAULT_SIZES", "DirtyDocument", "Facts", "Question", "Story", "World", "dirty_documents", "facts", "generate",
-    "log_prob", "next_char_probs", "next_sentence_probs", "next_word_probs", "prefix_log_prob", "stories",
-    "summary_facts", "valid_prefix", "valid_prefix_length",
+    "log_prob", "next_char_probs", "next_sentence_probs", "next_word_probs", "prefix_log_prob", "read_story",
+    "stories", "summary_facts", "valid_prefix", "valid_prefix_length",
 ]  # fmt: skip
 
 DEFAULT_SIZES = {"train": 12_000, "val": 500}

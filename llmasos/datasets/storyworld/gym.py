@@ -6,6 +6,7 @@
     next_word_probs(prefix)     p(word | prefix) of every word that can follow; the same for characters and sentences:
                                 next_char_probs, next_sentence_probs
     facts(text)                 who, what and how it ends, read off by the generator; summary_facts for a summary
+    read_story(text)            the whole story, with its German version and its questions
 
 The chain rule connects them: the product of the next words' probabilities is e^log_prob. A text is one story in
 English, as `Story.text` has it. There is no search in German: `Story.german` follows from the English, with which it is
@@ -26,6 +27,7 @@ from llmasos.datasets.storyworld.matching import Goal, Way
 from llmasos.datasets.storyworld.plots import PLOTS
 from llmasos.datasets.storyworld.proof import branches, information, readings, valid_prefix_length
 from llmasos.datasets.storyworld.splits import log_probability
+from llmasos.datasets.storyworld.story import Story
 from llmasos.datasets.storyworld.world import DEFAULT_WORLD, World
 from llmasos.errors import UserError
 
@@ -199,14 +201,24 @@ def facts(text: str, world: World = DEFAULT_WORLD) -> Facts | None:
     >>> (read.hero, read.plot, read.thing, read.ending) == (*generate(seed=0, index=7).combination, read.ending)
     True
     """
-    ways = readings(text, world=world)
-    if not ways:
+    story = read_story(text, world)
+    if story is None:
         return None
-    story = min(ways, key=lambda way: way.nats).story  # the most likely one; no story has been found to have several
     hero, plot, thing = story.combination
     home = story.cast["home"].en if "home" in story.cast else ""
     answers = {question.label: question.answer for question in story.questions}
     return Facts(hero, story.cast["trait"].en, home, plot, thing, story.outcome, story.ending, answers)
+
+
+def read_story(text: str, world: World = DEFAULT_WORLD) -> Story | None:
+    """Return the story that a text is, with its German version and its questions; None if it is not one of this world.
+
+    >>> from llmasos.datasets.storyworld import generate
+    >>> read_story(generate(seed=0, index=7).text).title == generate(seed=0, index=7).title
+    True
+    """
+    ways = readings(text, world=world)
+    return min(ways, key=lambda way: way.nats).story if ways else None  # no story has been found to have several ways
 
 
 def summary_facts(summary: str) -> dict[str, str] | None:

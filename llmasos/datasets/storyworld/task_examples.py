@@ -243,6 +243,11 @@ def _draw(questions: list[str], n: int, uniform: Callable[[], float]) -> list[st
     return sorted(questions, key=lambda _: uniform())[:n]
 
 
+def absent_questions(story: Story) -> list[str]:
+    """All questions with slots, about events and about children, that a story does not answer."""
+    return [*_event_questions(story), *_child_questions(story)]
+
+
 def _event_questions(story: Story) -> list[str]:
     """Return the questions of other plots, with slots, about events that do not happen in this story."""
     text = story.text.lower()
