@@ -187,9 +187,10 @@ MODERNBERT_FIELDS = {
 ROBERTA_FIELDS = BERT_FIELDS | {"max_position_embeddings": [42, 14], "type_vocab_size": [1, 2], "pad_token_id": [1, 0]}
 IMPOSSIBLE = (ValueError, KeyError, RuntimeError, TypeError, AttributeError, IndexError, ZeroDivisionError,
               StrictDataclassError)  # fmt: skip  # what transformers raises for such a config
-ALIASES = {  # one must be the other, and the error names the second
-    "pad_token_id": "decoder_start_token_id",
+ALIASES = {  # what the error may name instead
+    "pad_token_id": "decoder_start_token_id",  # one must be the other
     "hidden_size": "word_embed_proj_dim",
+    "rope_scaling": "rope_type",  # as transformers 5 saves it, in rope_parameters
 }
 FAMILIES = {
     "GPT2LMHeadModel": (GPT2, GPT2_FIELDS),
