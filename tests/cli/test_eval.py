@@ -4,6 +4,7 @@ import random
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from task_helpers import RUNS, evaluate, pair, the_error, train, workplace, write_csv, write_jsonl
@@ -44,6 +45,19 @@ def figures(out: str) -> dict[str, tuple[float, int]]:
     """The scores that were printed: name → value and number of examples."""
     found = re.findall(r"^([A-Za-z].*?) (-?\d[\d.]*) \(.*?n = ([\d,]+)", out, flags=re.MULTILINE)
     return {name: (float(value), int(n.replace(",", ""))) for name, value, n in found}
+
+
+def assert_equal_but_for_rounding(a: Any, b: Any) -> None:
+    """Compare two JSON values: the last bit of a float may depend on where its tensor lies in memory."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        assert a.keys() == b.keys()
+        a, b = list(a.values()), [b[key] for key in a]
+    if isinstance(a, list) and isinstance(b, list):
+        assert len(a) == len(b)
+        for x, y in zip(a, b, strict=True):
+            assert_equal_but_for_rounding(x, y)
+    else:
+        assert a == (pytest.approx(b, rel=1e-5, abs=1e-7) if isinstance(b, float) else b)
 
 
 # On the run's own data
