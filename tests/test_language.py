@@ -20,6 +20,7 @@ QUOTED = {  # file → a word that it quotes from the stories, or uses in its or
     "lessons/10_translation/lesson.py": "notices",
     "tests/helpers/lessons_helpers.py": "notices",
     "data/storyworld/chat_curriculum.py": "Summarise",
+    "data/storyworld/chat_dialogues.py": "Summarise",
 }
 
 WORDS = {  # regular expression, matched in any case → what to write instead

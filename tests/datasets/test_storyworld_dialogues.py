@@ -1,10 +1,13 @@
 """Conversations about stories, and requests that have nothing to do with them."""
 
+import importlib.util
 import random
 import re
+from pathlib import Path
 
 import pytest
 
+from llmasos.datasets import open_examples
 from llmasos.datasets.storyworld import read_story, stories
 from llmasos.datasets.storyworld.dialogues import (
     ENDING,
@@ -16,6 +19,7 @@ from llmasos.datasets.storyworld.dialogues import (
     SUMMARIZE,
     beginning_turn,
     dialogue,
+    excerpt_dialogue,
     not_told_turn,
     outside_turn,
     tell_turn,
@@ -35,6 +39,11 @@ from llmasos.datasets.storyworld.outside import (
 )
 from llmasos.evaluation import is_refusal
 
+SPEC = importlib.util.spec_from_file_location(
+    "chat_dialogues", Path(__file__).parents[2] / "data/storyworld/chat_dialogues.py"
+)
+chat_dialogues = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(chat_dialogues)
 SAMPLE = list(stories("val", 120))
 
 
@@ -65,6 +74,22 @@ def test_shorter_conversations_have_the_length_that_was_asked_for():
         for n in range(1, 10):
             turns = dialogue(rng, story, "train", n, told=rng.random() < 0.5)
             assert 1 <= len(turns) <= n and len(turns) >= min(n, 2 + len(story.questions))
+
+
+def test_a_conversation_about_an_excerpt_has_its_answers_in_it():
+    rng, lengths = random.Random(0), set()
+    for story in SAMPLE:
+        turns = excerpt_dialogue(rng, story, "train")
+        excerpt = turns[0].prompt.partition("\n\n")[2]
+        assert excerpt and story.text.startswith(excerpt)
+        assert all("\n" not in turn.prompt for turn in turns[1:])
+        assert all(turn.answer in excerpt for turn in turns if turn.kind == "question")
+        answers = {
+            question.answer for question in story.questions if question.start + len(question.answer) <= len(excerpt)
+        }
+        assert {turn.answer for turn in turns if turn.kind == "question"} == answers
+        lengths.add(excerpt.count(". "))
+    assert len(lengths) > 3
 
 
 def test_a_question_that_is_not_told_is_none_that_the_story_answers():
@@ -113,6 +138,27 @@ def test_held_out_requests_have_other_topics_names_and_wordings():
 def test_the_answer_to_a_request_from_outside_is_known_as_a_refusal():
     assert is_refusal(outside_turn(random.Random(0), "val").answer) and not is_refusal(NOT_TOLD)
     assert not any(is_refusal(text) for story in SAMPLE for text in (story.sentences[0], NOT_TOLD, NO_STORY))
+
+
+def test_the_file_has_conversations_of_every_type_and_is_read_as_it_was_written(tmp_path):
+    conversations = list(chat_dialogues.chat_conversations("train", 300))
+    assert {len(turns) for turns in conversations} >= {1, 2, 3, 4, 10}
+    kinds = {turn.kind for turns in conversations for turn in turns}
+    assert {"story", "question", "german", "not told", "outside", "beginning", "no story", "greeting"} <= kinds
+    chat_dialogues.write(tmp_path / "chat.jsonl", iter(conversations))
+    read = open_examples("conversations", tmp_path / "chat.jsonl", eval_only=True).val
+    assert [[content for _, content in chat.messages] for chat in read] == [
+        [text for turn in turns for text in (turn.prompt, turn.answer)] for turns in conversations
+    ]
+    with pytest.raises(SystemExit, match="already exists"):
+        chat_dialogues.write(tmp_path / "chat.jsonl", iter(conversations))
+
+
+def test_what_is_held_out_is_not_in_the_file():
+    taught = {turn.prompt for turns in chat_dialogues.chat_conversations("train", 1000) for turn in turns}
+    held_out = [turn for turns in chat_dialogues.chat_conversations("val", 300) for turn in turns]
+    common = [turn.prompt for turn in held_out if turn.prompt in taught and turn.kind in ("story", "outside")]
+    assert len(held_out) > 500 and len(common) <= 0.01 * len(held_out), common
 
 
 def test_a_text_is_read_as_the_story_that_it_is():

@@ -88,6 +88,29 @@ def with_story(turn: Turn, story: str) -> Turn:
     return turn._replace(prompt=f"{turn.prompt}\n\n{story}")
 
 
+def excerpt_dialogue(rng: random.Random, story: Story, split: str) -> list[Turn]:
+    """A conversation about the first sentences of a story: all questions that they answer, and at times another.
+
+    To answer, a model has to find the place in what it has read, and copy. It learns that much sooner from a few
+    sentences than from a whole story.
+    """
+    n_sentences = rng.choice((1, 1, 2, 2, 3, 4, 6))
+    excerpt = " ".join(story.sentences[:n_sentences])
+    turns = [
+        Turn("question", question.question, question.answer)
+        for question in story.questions
+        if question.start + len(question.answer) <= len(excerpt)
+    ]
+    if not turns or rng.random() < 0.3:
+        turns.append(Turn("german", GERMAN, story.german_sentences[0]))
+    if rng.random() < 0.3:
+        turns.append(not_told_turn(rng, story))
+    if rng.random() < 0.1:
+        turns.append(outside_turn(rng, split))
+    rng.shuffle(turns)
+    return [with_story(turns[0], excerpt), *turns[1:]]
+
+
 def dialogue(rng: random.Random, story: Story, split: str, n_turns: int, told: bool = True) -> list[Turn]:
     """A conversation about a story.
 

@@ -1,0 +1,95 @@
+"""Write conversations about stories that a chat model of the small world is trained on.
+
+    python data/storyworld/chat_dialogues.py [FOLDER]
+
+writes `chat_train.jsonl` and `chat_val.jsonl`, with a conversation about each of some stories. Nearly half of them are
+about an excerpt, the first sentences of a story: they are short, and teach a model to find an answer in what it has
+read. A third are dialogues about a whole story, of one to ten turns, in which about one turn in ten is a request from
+outside the small world. The others have one turn: the beginning of a story, an instruction of storyworld, a request
+from outside, a question about a story that nobody has told, a greeting. Stories of `chat_val.jsonl` have other
+combinations of hero, plot and thing, and requests from outside have other wordings, topics and names.
+"""
+
+import json
+import random
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))  # so that it also runs from a clone that is not installed
+
+from llmasos.datasets.storyworld import Story, stories  # noqa: E402
+from llmasos.datasets.storyworld.dialogues import (  # noqa: E402
+    HELLO,
+    NO_STORY,
+    OTHER_WORDINGS,
+    Turn,
+    beginning_turn,
+    dialogue,
+    excerpt_dialogue,
+    outside_turn,
+    story_turns,
+    tell_turn,
+)
+
+GREETINGS = ("Hello", "Hello!", "Hi", "Hi!", "Who are you?", "What can you do?", "Good morning", "How are you?", "Help")
+N_TURNS = (1, 2, 3, 4, 6, 8, 10, 10, 10)
+TYPES = {  # of conversations, with their weights
+    "excerpt": 40, "told": 30, "given": 12, "outside": 9, "beginning": 5, "instruction": 2, "no story": 1,
+    "greeting": 1,
+}  # fmt: skip
+
+
+def conversation(rng: random.Random, story: Story, split: str) -> list[Turn]:
+    """A conversation about a story, or one that has nothing to do with it."""
+    [kind] = rng.choices(list(TYPES), list(TYPES.values()))
+    if kind in ("told", "given"):
+        turns = dialogue(rng, story, split, rng.choice(N_TURNS), told=kind == "told")
+        if kind == "told" and rng.random() < 0.15:
+            turns[0] = tell_turn(story, rng.choice(OTHER_WORDINGS))
+        return turns
+    if kind == "excerpt":
+        return excerpt_dialogue(rng, story, split)
+    if kind == "outside":
+        return [outside_turn(rng, split)]
+    if kind == "beginning":
+        return [beginning_turn(story)]
+    if kind == "instruction":
+        return [Turn(kind, *rng.choice(story.instructions[1:5]))]
+    if kind == "no story":
+        return [Turn(kind, rng.choice(story_turns(story)).prompt, NO_STORY)]
+    return [Turn(kind, rng.choice(GREETINGS), HELLO)]
+
+
+def as_typed(rng: random.Random, text: str) -> str:
+    """Vary a prompt as people type: sometimes no empty line before the story, sometimes the American spelling."""
+    if rng.random() < 0.3:
+        text = text.replace("\n\n", " ", 1)
+    return text.replace("Summarise", "Summarize", 1) if rng.random() < 0.3 else text
+
+
+def chat_conversations(split: str, n_stories: int, seed: int = 0) -> Iterator[list[Turn]]:
+    """Yield a conversation for each of this many stories of a split, of the corpus `seed`."""
+    rng = random.Random(seed)
+    for story in stories(split, n_stories, seed):
+        yield [turn._replace(prompt=as_typed(rng, turn.prompt)) for turn in conversation(rng, story, split)]
+
+
+def write(file: Path, conversations: Iterator[list[Turn]]) -> None:
+    """Write one conversation per line."""
+    if file.exists():
+        sys.exit(f"{file} already exists; delete it or name another folder.")
+    n = 0
+    with file.open("w", encoding="utf-8") as out:
+        for turns in conversations:
+            n += 1
+            pairs = [pair for turn in turns for pair in (("user", turn.prompt), ("assistant", turn.answer))]
+            print(json.dumps({"messages": [{"role": role, "content": text} for role, text in pairs]}), file=out)
+    print(f"{file}: {n:,} conversations")
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
+    write(folder / "chat_train.jsonl", chat_conversations("train", 64_000))
+    write(folder / "chat_val.jsonl", chat_conversations("val", 300))
