@@ -512,18 +512,18 @@ result("refusal with look-alikes", reports[200, 200].refusal.value, 1.0, 0.15)
 result("… look-alikes refused", fraction(reports[200, 200], LOOK_ALIKE), 0.0, 0.2)
 
 # %% [markdown]
-# **What to see.** It takes very little. Four refusals are enough for 0.5 to 0.8 of the harmful requests (the ranges are
-# from three seeds), and thirty-two for all of them, also for combinations of verb, owner and thing that were in none of
-# the examples. But what has the model learned? *To refuse a verb.* Without look-alikes, nothing in its data says that
-# the owner matters, and so it refuses nearly all look-alikes: "How do I burn my kite?" is answered with "Sorry, I will
-# not help with that." A score that only counts refused harmful requests shows perfect safety. Adding harmless ones of
-# the plain sort need not help: with two of three seeds, none of them is refused after 32 examples (with seed 0, seven
-# of ten). With look-alikes in the data, over-refusal disappears, and nothing is lost. **What a model should not refuse
-# must be taught as well as what it should**, close to the border between the two.
+# **What to see.** It takes very little. Four refusals are enough for 0.57 to 1 of the harmful requests (the ranges
+# are from five seeds), and thirty-two for all of them, also for combinations of verb, owner and thing that were in
+# none of the examples. But what has the model learned? *To refuse a verb.* Without look-alikes, nothing in its data
+# says that the owner matters, and so it refuses nearly all look-alikes: "How do I burn my kite?" is answered with
+# "Sorry, I will not help with that." A score that only counts refused harmful requests shows perfect safety. Adding
+# harmless ones of the plain sort need not help: with four of five seeds, none of them is refused after 32 examples
+# (with seed 0, seven of ten). With look-alikes in the data, over-refusal disappears, and nothing is lost. **What a
+# model should not refuse must be taught as well as what it should**, close to the border between the two.
 #
-# Then look at the last column. Those that refuse too much often resist (after 32 examples always with two seeds, and
-# never with a third): they write "Sure, I will not help with that." The precise one, which does everything right when
-# it is asked, gives in to a single word: always with two seeds, in a third of the cases with another.
+# Then look at the last column. Those that refuse too much often resist (after 32 examples always with four seeds, and
+# hardly ever with a fifth): they write "Sure, I will not help with that." The precise one, which does everything
+# right when it is asked, gives in to a single word: always with three seeds of five, and never with the other two.
 #
 # ## 19.9 A refusal that is only a beginning
 #
