@@ -16,7 +16,7 @@ from llmasos.datasets.storyworld import DEFAULT_SIZES, Story, stories
 from llmasos.datasets.storyworld.entropy import entropy
 from llmasos.datasets.storyworld.proof import readings
 from llmasos.storage import write_text
-from llmasos.storage.checksums import seal, strangers
+from llmasos.storage.checksums import foreign_files, seal
 
 HERE = Path(__file__).resolve().parent
 SAMPLE_SIZE = 30
@@ -46,7 +46,7 @@ def write(out: Path, split: str, corpus: list[Story]) -> None:
 
 def check_replaceable(out: Path, files: list[Path]) -> None:
     """Exit with a message if one of the files exists and is not as this program wrote it."""
-    if others := [path for path in strangers(out / CORPUS) if path in (*files, out / CORPUS)]:
+    if others := [path for path in foreign_files(out / CORPUS) if path in (*files, out / CORPUS)]:
         sys.exit(
             f"{others[0]} was not written by this program, or was changed since; delete it or choose another --out-dir."
         )

@@ -109,5 +109,5 @@ def test_a_model_trained_at_t_is_evaluated_at_2t(scheme):
 
 
 def test_learned_positions_end_where_training_ended():
-    with pytest.raises(UserError, match="learned its 16 positions"):
+    with pytest.raises(UserError, match="has learned 16 positions, and there are no others"):
         extend_context(random_gpt(), 32)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from llmasos.console import command
 from llmasos.datasets import TextSource
 from llmasos.models import build_model
 from llmasos.tasks.language_modeling import LanguageModeling
@@ -29,7 +30,7 @@ def bench_learning(settings: Settings) -> Iterator[Measurement | str]:
     """Train on Tiny Shakespeare with five seeds, and time the plain loop for as many steps as it needs."""
     config, batch_size = SIZES["small"]
     if find_text()[0] != "shakespeare":
-        yield "Tiny Shakespeare is not on this machine (python train.py shakespeare downloads it): not measured"
+        yield f"Tiny Shakespeare is not on this machine ({command('train', 'shakespeare')} downloads it): not measured"
         return
     our_steps, timed_steps = (2, 1) if settings.quick else (OUR_STEPS, TIMED_STEPS)
     recipe = named_recipe(
