@@ -19,7 +19,7 @@ import numpy as np
 
 from llmasos.datasets.json_records import Record, read_records
 from llmasos.datasets.values import BadRow, is_missing, to_text
-from llmasos.errors import UserError, check_number, shown
+from llmasos.errors import UserError, check_number, nearest, shown
 from llmasos.evaluation.contamination import contamination
 from llmasos.evaluation.intervals import paired_bootstrap, proportion
 from llmasos.evaluation.metric import Metric
@@ -34,6 +34,7 @@ from llmasos.storage.user_path import user_path
 from llmasos.tokenizers import Tokenizer
 
 STORYWORLD = "storyworld"
+STORYWORLD_CHAT = "storyworld-chat"  # for chat models: `llmasos/tasks/storyworld_chat_suite.py`
 FIELDS = ("question", "choices", "answer", "tolerance", "group")
 
 
@@ -114,7 +115,11 @@ def run_suite(
         return storyworld_suite(model, tokenizer, examples or 100, seed)
     file = user_path(suite)
     if not file.is_file():
-        raise UserError(f"there is no suite or file {str(suite)!r}; write {STORYWORLD}, or the name of a .jsonl file.")
+        suites = (STORYWORLD, STORYWORLD_CHAT)
+        raise UserError(
+            f"there is no suite or file {str(suite)!r}{nearest(str(suite), suites)}; write {' or '.join(suites)}, "
+            "or the name of a .jsonl file."
+        )
     questions = [read_question(record) for record in read_records(file)][:examples]
     if not questions:
         raise UserError(f"{suite} has no questions; write at least one line.")

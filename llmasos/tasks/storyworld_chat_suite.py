@@ -35,7 +35,7 @@ from llmasos.evaluation.intervals import bootstrap, mean, mean_of_column, propor
 from llmasos.evaluation.likelihood import log_likelihoods
 from llmasos.evaluation.metric import Metric
 from llmasos.evaluation.refusal import is_refusal
-from llmasos.evaluation.suite import SuiteResult
+from llmasos.evaluation.suite import STORYWORLD_CHAT, SuiteResult
 from llmasos.generation import SamplingOptions, generate
 from llmasos.models import Model
 from llmasos.prompting import Message, template_of
@@ -43,7 +43,6 @@ from llmasos.prompting.chat_template import ASSISTANT, PLAIN
 from llmasos.prompting.conversation import Conversation
 from llmasos.tokenizers import Tokenizer
 
-NAME = "storyworld-chat"
 N_TURNS = 10
 LONGEST = 256  # tokens of an answer
 
@@ -56,10 +55,10 @@ def run_suite(
     Raises:
         UserError: `evaluation.run_suite` raises it, or the suite is this one and the model has no chat template.
     """
-    if str(suite) != NAME:
+    if str(suite) != STORYWORLD_CHAT:
         return evaluation.run_suite(suite, model, tokenizer, examples, samples, seed)
     if samples != 1:
-        raise UserError(f"samples is {samples}, but the suite {NAME} has its own number: leave it out.")
+        raise UserError(f"samples is {samples}, but the suite {STORYWORLD_CHAT} has its own number: leave it out.")
     if examples is not None:
         check_number("examples", examples, whole=True, at_least=1)
     return storyworld_chat_suite(model, tokenizer, examples or 100, seed)
@@ -72,7 +71,7 @@ def storyworld_chat_suite(model: Model, tokenizer: Tokenizer, n: int, seed: int 
         UserError: the model has no chat template.
     """
     if template_of(tokenizer).name == PLAIN:
-        raise UserError(f"the suite {NAME} is for chat models, and this one has no chat template: choose the suite "
+        raise UserError(f"the suite {STORYWORLD_CHAT} is for chat models, and this one has no chat template: choose the suite "
                         "storyworld.")  # fmt: skip
     held_out = list(stories("val", n))
     result = SuiteResult([], texts=[story.text for story in held_out])
