@@ -71,8 +71,10 @@ def storyworld_chat_suite(model: Model, tokenizer: Tokenizer, n: int, seed: int 
         UserError: the model has no chat template.
     """
     if template_of(tokenizer).name == PLAIN:
-        raise UserError(f"the suite {STORYWORLD_CHAT} is for chat models, and this one has no chat template: choose the suite "
-                        "storyworld.")  # fmt: skip
+        raise UserError(
+            f"the suite {STORYWORLD_CHAT} is for chat models, and this one has no chat template: choose the suite "
+            "storyworld."
+        )
     held_out = list(stories("val", n))
     result = SuiteResult([], texts=[story.text for story in held_out])
     chat = Chat(model, tokenizer)

@@ -239,7 +239,7 @@ def test_a_line_that_is_no_question_is_a_sentence(storyteller, tmp_path, row, me
     [
         (["storyworld-bert", "--suite", "storyworld"], "cannot continue a text"),
         (["storyworld-gpt", "--suite", "nothing"], "there is no suite or file 'nothing'"),
-        (["storyworld-gpt", "--suite", "storyworld-cat"], "did you mean 'storyworld-chat'?; write storyworld or"),
+        (["storyworld-gpt", "--suite", "storyworld-cat"], "did you mean 'storyworld-chat'"),
         (["storyworld-gpt", "--examples", "3"], "--examples needs a suite"),
         (["storyworld-gpt", "storyworld-chat"], "several models are compared"),
         (["a", "b", "--against", "c", "--suite", "storyworld"], "2 and 1 models"),
