@@ -16,9 +16,9 @@ How often it is right after a sentence of 40 held-out stories, in percent, over 
 | `storyworld-bert` | 85.5 (83.2–86.6) | 89.7 (86.4–92.5) | 88.7 (86.1–90.8) | 90.8 (88.9–91.9) |
 | with random weights | 61 (57–64) | 62 (59–64) | 62 (58–65) | 62 (59–64) |
 
-Always naming the most frequent label is right after 51 (48–53). The control is far above that, because random layers
-still hand on which words were read last, and "was gone" is enough for many sentences. The context of the BERT, 64
-tokens, holds about half a story, so it often does not see what happened before.
+Always naming the most frequent label is right after 51 (48–53). The control is far above that, probably because random
+layers still hand on which words were read last, and "was gone" is enough for many sentences. The context of the BERT,
+64 tokens, holds about half a story, so it often does not see what happened before.
 
 Not asked is *in which place* the thing is. In `storyworld-gpt` a probe cannot read that off, although the model names
 the right place in the end: with a label for each of the eight places it is right after 59 % of the sentences, where
