@@ -9,6 +9,9 @@ Each pass reads the documents in order, in portions of about a megabyte that are
 the results in the same order. So the output is the same for any number of processes. It gets its name when it is
 complete. This process only reads, counts and writes, about a sixth of all the work; the rules (`judging.py`) run in the
 others, which are started once for both passes.
+
+Memory grows with the number of documents, not with their length: 100 MB of text took 129 MB in one process, and 100 MB
+in 1.5 million documents of one line 458 MB, without the file of the signatures, which is mapped and can be paged out.
 """
 
 import json
