@@ -25,7 +25,7 @@ __all__ = list(EXPORTS)
 
 
 def __dir__() -> list[str]:
-    """The names that completion offers: also those that are imported on first use."""
+    """The names that completion offers, including those that are imported on first use."""
     return sorted({*globals(), *EXPORTS})
 
 

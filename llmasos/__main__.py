@@ -1,13 +1,13 @@
 """`python -m llmasos`: one entry point for all commands.
 
 Each command is a module of `llmasos/cli` or `llmasos/tools` with a function `main(arguments)`. It is imported only when
-it is called, so that `doctor` works even where torch cannot be imported, and the list of commands appears at once.
+it is called, so that `doctor` works even if torch cannot be imported, and the list of commands appears at once.
 """
 
-import _signal  # the part of `signal` that is built in: there at once
+import _signal  # the built-in part of `signal`, which is available at once
 
 if __name__ == "__main__":
-    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # until `main` listens, Ctrl-C ends the process without a traceback
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # until `main` runs, Ctrl-C ends the process without a traceback
 
 import importlib  # noqa: E402
 import sys  # noqa: E402
@@ -27,7 +27,10 @@ COMMANDS = {  # name → (module, what it does)
     "export": ("llmasos.cli.export", "export a trained model in the Hugging Face format"),
     "clean": ("llmasos.cli.clean", "clean a corpus: duplicates, boilerplate, languages, personal data"),
     "bias": ("llmasos.cli.bias", "measure bias on pairs of prompts that differ in one word"),
-    "refusal": ("llmasos.cli.refusal", "measure what a chat model refuses: too little, too much, or not for long"),
+    "refusal": (
+        "llmasos.cli.refusal",
+        "measure what a chat model refuses, and whether a prefix breaks it",
+    ),
     "memorization": ("llmasos.cli.memorization", "measure what a model remembers of single training texts"),
     "plan": ("llmasos.cli.plan", "plan a training run or a server: FLOPs, time, memory, cost"),
     "quantize": ("llmasos.tools.quantize", "compare int8 or int4 with float weights: memory, speed, quality"),
@@ -45,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The command's exit status; 2 if there is no such command.
     """
-    with handlers(exit_at_once):  # until `run`, which takes a moment to import, hears a signal itself
+    with handlers(exit_at_once):  # until `run`, which takes a moment to import, handles signals itself
         from llmasos.cli.cli import run
 
         return run(dispatch, arguments)
@@ -74,7 +77,7 @@ def dispatch(arguments: Sequence[str] | None) -> int:
 
 
 def overview() -> str:
-    """The list of commands, for a user who has typed none."""
+    """The list of commands, printed when no command is given."""
     width = max(map(len, COMMANDS))
     lines = [f"  python -m llmasos {name:<{width}}  {what}" for name, (_, what) in COMMANDS.items()]
     return "\n".join(

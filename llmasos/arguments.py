@@ -3,9 +3,9 @@
     @checked
     def translate(self, text: str | Iterable[str]) -> …
 
-The signature is the only list of what is allowed. A wrong name, a missing argument, or a value of another type is a
-`UserError` with one sentence. What is the same thing in another library's type is converted: numpy's and torch's
-numbers to Python's, and arrays, tuples and generators to lists where several values are expected.
+The signature is the only list of what is allowed. A wrong name, a missing argument, or a value of the wrong type raises
+a `UserError` with one sentence. Equivalent types of other libraries are converted: numpy and torch numbers to Python
+numbers, and arrays, tuples and generators to lists where several values are expected.
 """
 
 import functools
@@ -31,7 +31,7 @@ NOT_LISTS = (str, bytes, Mapping, set, frozenset)  # whose items are not a list 
 
 
 def checked(function: Callable[P, R]) -> Callable[P, R]:
-    """Check the arguments of every call of a function against its signature; what it raises is one sentence, too."""
+    """Check the arguments of every call against the function's signature, and rephrase its UserErrors for Python."""
     parameters, hints = inspect.signature(function).parameters, functools.cache(typing.get_type_hints)
 
     @functools.wraps(function)
@@ -52,7 +52,7 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def with_argument_names(message: str) -> str:
-    """A message with the names of arguments in place of flags, unless it is about a command to type.
+    """Replace flags by the names of arguments in a message, unless it is about a command to type.
 
     >>> with_argument_names("fix it, or skip such rows with --skip-bad; or choose --no-next-sentence.")
     'fix it, or skip such rows with skip_bad; or choose next_sentence=False.'
@@ -64,7 +64,7 @@ def with_argument_names(message: str) -> str:
 
 
 def refuse_name_as_model(cls: str, model: Any, tokenizer: Any) -> None:
-    """Raise UserError where a class was called with a model's name, or nothing, instead of a model and its tokenizer.
+    """Raise UserError if a class was called with a model's name, or nothing, instead of a model and its tokenizer.
 
     >>> refuse_name_as_model("LLMTrainer", "gpt2", None)
     Traceback (most recent call last):
@@ -76,7 +76,7 @@ def refuse_name_as_model(cls: str, model: Any, tokenizer: Any) -> None:
 
 
 def convert(value: Any, annotation: Any, name: str) -> Any:
-    """Return a value as the type of an annotation.
+    """Convert a value to the type of an annotation.
 
     >>> convert(("Anna", "Ben"), str | Iterable[str], "text")
     ['Anna', 'Ben']
@@ -84,10 +84,10 @@ def convert(value: Any, annotation: Any, name: str) -> Any:
     Args:
         value: what was passed.
         annotation: a class, `Iterable[…]` or `Sequence[…]`, `Callable[…]`, `Any`, or a union of them.
-        name: of the argument, for the message.
+        name: the argument's name, for the message.
 
     Raises:
-        UserError: the value is of another type.
+        UserError: the value has a different type.
     """
     if annotation in (Any, inspect.Parameter.empty):
         return value
@@ -103,7 +103,7 @@ def convert(value: Any, annotation: Any, name: str) -> Any:
 
 
 def shown(value: Any) -> str:
-    """Return a value for a message: itself if it is short and simple, else what it is in words.
+    """Format a value for a message: as it is if it is short and simple, else a description in words.
 
     >>> shown("Anna"), shown(3), shown(None), shown(["Anna"])
     ("'Anna'", '3', 'None', 'a list')
@@ -112,7 +112,7 @@ def shown(value: Any) -> str:
 
 
 def as_python(value: Any) -> Any:
-    """Return a number or an array of numpy or torch, or a column of a table, as Python's own numbers and lists.
+    """Convert numpy or torch numbers and arrays, and columns of tables, to Python numbers and lists.
 
     >>> import numpy as np
     >>> as_python(np.int64(7)), as_python(np.array(["a", "b"])), as_python("text")
@@ -156,7 +156,7 @@ def _accepts(option: Any, value: Any) -> bool:
 
 
 def _bind(function: Callable, args: tuple, kwargs: dict[str, Any]) -> inspect.BoundArguments:
-    """Return the arguments by name. Raises UserError if one has a wrong name, is missing, or is one too many."""
+    """Return the arguments by name. Raises UserError if one is unknown or missing, or if there are too many."""
     signature = inspect.signature(function)
     try:
         return signature.bind(*args, **kwargs)

@@ -1,7 +1,7 @@
 """The only list of what a model can be trained for (`TASKS`) and what it can be used for (`CAPABILITIES`).
 
 Everything that offers a choice reads these two tables: the flag `--task`, the Python API, `eval`, `serve` and its
-client. They hold names only, so every package can read them.
+client. They contain only names, so every package can import them.
 
 **To add a task**, write one file in `llmasos/tasks` with a subclass of `Task`, and add one row here.
 If its models are used in a new way, add a row to `CAPABILITIES`, a branch to `llmasos/tasks/responses.py`, a method
@@ -23,13 +23,12 @@ class TaskInfo:
     Attributes:
         summary: what the model learns.
         implementation: "module:Class" of the subclass of `Task`, imported when the task is first used.
-        families: of models that can learn the task.
-        head: what such a model has on top (`ModelConfig.head`).
-        data_format: of the examples (`llmasos/datasets/infer.py`).
+        families: the families of models that can learn the task.
+        head: the head of such a model (`ModelConfig.head`).
+        data_format: the format of the examples (`llmasos/datasets/infer.py`).
         metric: the headline number of its report.
         capability: what the trained model is used for, a name in `CAPABILITIES`.
-        per_example: whether the metric is an average over examples, so that two runs can be compared example by
-            example.
+        per_example: whether the metric is a mean over examples, so that two runs can be compared example by example.
     """
 
     summary: str
@@ -48,9 +47,9 @@ class Capability:
 
     Attributes:
         summary: what such a model can do.
-        route: of the HTTP API.
-        method: of `LLMTrainer`; "" if there is none.
-        families, heads: of the models that have the capability.
+        route: the route of the HTTP API.
+        method: the method of `LLMTrainer`; "" if there is none.
+        families, heads: which models have the capability.
         example: a JSON body to try the route with; "" if there is none.
     """
 
@@ -62,7 +61,7 @@ class Capability:
     example: str
 
 
-# Of several tasks that fit a model and its data, the first is the default.
+# If several tasks fit a model and its data, the first is the default.
 TASKS: dict[str, TaskInfo] = {
     "language-modeling": TaskInfo(
         "continue a text",
@@ -185,15 +184,15 @@ def capabilities_of(family: str, head: str) -> tuple[str, ...]:
 
 
 def check_capability(capability: str, family: str, head: str, name: str = "the model") -> None:
-    """Check that a model can be used in some way.
+    """Check that a model has a capability.
 
     Args:
         capability: a name in `CAPABILITIES`.
-        family, head: of the model.
-        name: of the model, for the message.
+        family, head: the model's.
+        name: the model's name, for the message.
 
     Raises:
-        UserError: it cannot; says what the model is, what it can do, and what to do.
+        UserError: it does not; the message says what the model is, what it can do, and what to do instead.
     """
     able = capabilities_of(family, head)
     if capability in able:
@@ -209,7 +208,7 @@ def check_capability(capability: str, family: str, head: str, name: str = "the m
 
 
 def describe_model(family: str, head: str) -> str:
-    """Return what a model is, in words; the head it was pretrained with goes without saying.
+    """Describe a model in words; the head is omitted if it is the one from pretraining.
 
     >>> describe_model("gpt", "lm"), describe_model("bert", "classifier")
     ('gpt', "bert with the head 'classifier'")
@@ -230,7 +229,7 @@ def tasks_to_learn(family: str, head: str) -> list[str]:
 
 
 def default_task(family: str, head: str, chats: bool = False) -> str | None:
-    """The task to evaluate a model on if the recipe of its run is unknown; None if there is none.
+    """The task to evaluate a model on when its run's recipe is unknown; None if there is none.
 
     Args:
         chats: whether its tokenizer has the special tokens of a chat template.

@@ -1,4 +1,4 @@
-"""What the library tells the person who watches: lines and progress bars, in any encoding.
+"""Console output: lines and progress bars, in any encoding.
 
 A training run must not end because its output can no longer be read: a closed pipe (`train.py | head -1`), a full disk,
 a lost terminal. So `say` and `progress_bar` drop what cannot be written. A command whose output *is* the result raises
@@ -28,18 +28,18 @@ SPELLED_OUT = {
 
 
 class OutputLost(OSError):
-    """The output cannot be written: its reader has gone, or its disk is full."""
+    """The output cannot be written: its reader has closed the pipe, or the disk is full."""
 
 
 class Output:
-    """A text stream that spells out what its encoding lacks.
+    """A text stream that spells out characters that its encoding lacks.
 
     Args:
         stream: the stream; None, as Python has it for a closed one, is the null device.
         forgiving: drop what cannot be written, instead of raising `OutputLost`.
 
     Attributes:
-        lost: why something could not be written, if that has happened.
+        lost: why something could not be written; None if everything was.
     """
 
     def __init__(self, stream: Any, forgiving: bool = False):
@@ -69,7 +69,7 @@ class Output:
         return not getattr(self.stream, "closed", False) and self.stream.isatty()
 
     def finish(self) -> None:
-        """Flush; if that fails, send the rest to the null device, so that Python itself does not fail when it ends."""
+        """Flush; if that fails, send the rest to the null device, so that Python itself does not fail at exit."""
         try:
             self.stream.flush()
         except (OSError, ValueError):
@@ -86,7 +86,7 @@ class Output:
 
 
 class BarOutput(Output):
-    """The output of bars and of the lines above them. To tqdm they are one, so that it makes room for a line."""
+    """The output of bars and of the lines above them. tqdm sees a single stream, so it makes room for the lines."""
 
     def __init__(self, stream: Any):
         super().__init__(stream, forgiving=True)
@@ -96,7 +96,7 @@ class BarOutput(Output):
 
 
 def spell_out(character: str, encoding: str) -> str:
-    """A character as an encoding can show it.
+    """Spell a character with the characters that an encoding has.
 
     >>> spell_out("ü", "latin-1"), spell_out("→", "latin-1"), spell_out("ü", "ascii")
     ('ü', '->', '\\\\xfc')
@@ -128,10 +128,10 @@ def say(text: str, error: bool = False) -> None:
 
 
 def progress_bar(**settings: Any) -> Any:
-    """A tqdm bar on a terminal or in a notebook; elsewhere, and where `quiet` is in force, one that shows nothing.
+    """A tqdm bar on a terminal or in a notebook; elsewhere, and inside `quiet`, a bar that shows nothing.
 
     Args:
-        settings: of tqdm: total, desc, unit, …
+        settings: arguments of tqdm: total, desc, unit, …
     """
     from tqdm import tqdm
 
@@ -178,14 +178,14 @@ def command(name: str, *arguments: object) -> str:
     script = Path(__file__).parents[1] / f"{name}.py"
     start = [script.name] if script.is_file() and Path.cwd() == script.parent else ["-m", "llmasos", name]
     words = ["python", *start, *map(str, arguments)]
-    import shlex  # here, because what stops a command is imported before everything else
+    import shlex  # here, because this module is imported before signals are handled
     import subprocess
 
     return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
 
 
 def text_table(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows of cells as lines with aligned columns.
+    """Format rows of cells as lines with aligned columns.
 
     >>> print(text_table([("metric", "value"), ("accuracy", "0.91")]))
     metric    value

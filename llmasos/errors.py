@@ -1,13 +1,12 @@
 """The one exception whose message is meant for the user.
 
-Where a user can do something wrong (a file that does not exist, a flag out of range, a damaged checkpoint) the code
+For every mistake that a user can make (a file that does not exist, a flag out of range, a damaged checkpoint), the code
 raises `UserError` with one sentence: what was wrong (with the value), what was expected, and what to do. The commands
 print that sentence and exit with status 2. Any other exception is a bug in this library and keeps its traceback.
 
-Here are also the phrases that such sentences share: what a value is, and which name the user probably meant; and what
-an allocator's error means (`explain_out_of_memory`). And
-`check_number` is the one place that decides what counts as a number: every size, rate and count that a user can give,
-in a flag, a file or an argument, passes through it.
+This module also has the phrases that these sentences share (what a value is, which name the user probably meant) and
+explains an allocator's error (`explain_out_of_memory`). `check_number` is the one place that decides what counts as a
+number: every size, rate and count that a user can set, in a flag, a file or an argument, passes through it.
 """
 
 import difflib
@@ -48,7 +47,7 @@ class UserError(ValueError):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory is short. Python, the system, and torch on each device have their own.
+    """Whether an error means that memory ran out. Python, the system, and torch on each device raise different ones.
 
     >>> is_out_of_memory(RuntimeError("MPS backend out of memory")), is_out_of_memory(RuntimeError("size mismatch"))
     (True, False)
@@ -71,7 +70,7 @@ def explain_out_of_memory(advice: Callable[[], str] = lambda: MEMORY_ADVICE) -> 
 
 
 def in_words(value: object) -> str:
-    """Return what a value is, in a word that needs no Python.
+    """Describe a value in a word that needs no knowledge of Python.
 
     >>> in_words(None), in_words({}), in_words(3), in_words(b"")
     ('null', 'an object', 'a number', 'bytes')
@@ -124,7 +123,7 @@ def check_number(
     llmasos.errors.UserError: learning_rate is inf; it must be a number above 0.
 
     Args:
-        name: of the value, for the message.
+        name: the value's name, for the message.
         value: anything.
         whole: whether it must be an integer; 3.0 is not.
         at_least, above, at_most, below: its limits.
@@ -143,7 +142,7 @@ def check_number(
 
 
 def shown(value: Any) -> str:
-    """A value as it is shown in a message: in Python's notation, shortened if it is long.
+    """Format a value for a message: in Python's notation, shortened if it is long.
 
     >>> shown("text"), shown(10**5000)
     ("'text'", 'a number of about 5,001 digits')

@@ -10,8 +10,8 @@
     __all__ = ["GPT"]
     lazy_exports(__name__)
 
-To a reader, an editor and a type checker, this is a package like any other. When it runs, `TYPE_CHECKING` is False, and
-`from llmasos.models import GPT` imports `llmasos/models/gpt.py` alone. (Scientific Python's SPEC 1 does the same.)
+For a reader, an editor and a type checker, this is a package like any other. When it runs, `TYPE_CHECKING` is False,
+and `from llmasos.models import GPT` imports `llmasos/models/gpt.py` alone. (Scientific Python's SPEC 1 does the same.)
 
 A command imports packages (`from llmasos import hub`) and then uses their names (`hub.load_pretrained(…)`), so that it
 has read its flags before torch is imported.
@@ -66,7 +66,7 @@ class _LazyPackage(ModuleType):
         return value
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if isinstance(value, ModuleType) and name in self._module_of:  # Python sets a package's modules, and `bleu` is
+        if isinstance(value, ModuleType) and name in self._module_of:  # Python sets a package's modules, but `bleu` is
             value = getattr(value, name)  # a function of `evaluation/bleu.py`
         super().__setattr__(name, value)
 

@@ -1,7 +1,7 @@
-"""Work on several processor cores at once: in threads, or in processes where the work is done by Python itself.
+"""Work on several processor cores at once: in threads, or in processes if the work is pure Python.
 
-A process here is a new Python that reads from a pipe. `multiprocessing` would run the user's script once more in each
-of them, and each would answer Ctrl-C with a traceback of its own.
+A process here is a new Python that reads from a pipe. `multiprocessing` would run the user's script again in each of
+them, and each would print its own traceback on Ctrl-C.
 """
 
 import itertools
@@ -24,7 +24,7 @@ from llmasos.errors import UserError
 WORKER = "from llmasos.parallel import work; work()"
 FUNCTION, ITEM = "function", "item"  # what is sent to a worker
 LARGE_PIPE = 1 << 20  # bytes; with the 64 KiB of Linux, a sender waits until the receiver has stopped computing
-MOST_LARGE_PIPES = 32  # all pipes of a user together may have 64 MiB
+MOST_LARGE_PIPES = 32  # all pipes of a user may have 64 MiB in total
 Pipes = tuple[IO[bytes], IO[bytes]]  # the standard input and output of a process
 
 Item = TypeVar("Item")
@@ -42,7 +42,7 @@ def usable_cores() -> float:
 
 
 def map_in_threads(function: Callable[[Item], Result], items: Iterable[Item], n: int) -> Iterator[Result]:
-    """Like `map`, in n threads, for a function that spends its time outside of Python (as tiktoken does).
+    """Like `map`, in n threads, for a function that spends its time outside Python (as tiktoken does).
 
     The results come in the order of the items, of which at most 2n are read ahead.
     """
@@ -60,7 +60,7 @@ def map_in_processes(function: Callable[[Item], Result], items: Iterable[Item], 
     The results come in the order of the items, of which at most 2n are read ahead.
 
     Raises:
-        UserError: a process has ended, for example because the system ran out of memory.
+        UserError: a process has died, for example because the system ran out of memory.
     """
     with map_processes(n) as map_in_them:
         yield from map_in_them(function, items)
@@ -99,20 +99,20 @@ def map_processes(n: int) -> Iterator[Callable[[Callable[[Any], Any], Iterable[A
 
 @contextmanager
 def python_processes(program: str, n: int) -> Iterator[list[Pipes]]:
-    """While open, n processes that run a Python program; afterwards, none of them does.
+    """A context manager for n processes that run a Python program; on exit, all of them are ended.
 
-    Ctrl-C in the terminal does not reach them: it is for the process that reads their results, and ends this one.
+    Ctrl-C in the terminal does not reach them: it stops the process that reads their results, which then ends them.
 
     Args:
         program: reads from standard input and writes to standard output.
-        n: how many.
+        n: the number of processes.
 
     Raises:
-        UserError: one of them has ended while something was read from it or written to it.
+        UserError: one of them has died while something was read from it or written to it.
     """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, "-c", program]
-    pipe_size = LARGE_PIPE if 2 * n <= MOST_LARGE_PIPES else -1  # -1: as the system has it
+    pipe_size = LARGE_PIPE if 2 * n <= MOST_LARGE_PIPES else -1  # -1: the system's default
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "pipesize": pipe_size}
     processes: list[subprocess.Popen] = []
     try:
@@ -123,7 +123,7 @@ def python_processes(program: str, n: int) -> Iterator[list[Pipes]]:
         raise UserError("a process that helps this one has ended too early; is there enough memory?") from error
     finally:
         for process in processes:
-            process.kill()  # after Ctrl-C, for example, they are not done
+            process.kill()  # after Ctrl-C, for example, they have not finished
             with suppress(OSError), process:  # closes the pipes and waits
                 pass
 
@@ -137,10 +137,10 @@ def send(value: Any, pipe: IO[bytes]) -> None:
 def work() -> None:
     """In a process of `map_processes`: read functions, each with its arguments after it, and write its results.
 
-    A thread reads ahead. Else this process could wait until its result is read, and the other one until its next item
-    is.
+    A thread reads ahead. Otherwise there could be a deadlock: this process waits until its result is read, and the
+    other one until its next item is.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Windows sends Ctrl-C to it all the same
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Windows sends Ctrl-C to it anyway
     messages: queue.SimpleQueue = queue.SimpleQueue()
 
     def read() -> None:

@@ -13,8 +13,8 @@ What a model can do, in the order of this file:
     predict         fill_mask, classify, find_entities, score, answer, embed
     save            save_pretrained
 
-Each is a few lines that call the part of the library that does the work. `tasks/infer_task.py` says what `train` and
-`evaluate` make of data of any form.
+Each is a few lines that call the part of the library that does the work. `tasks/infer_task.py` describes how `train`
+and `evaluate` interpret data of any form.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -80,7 +80,8 @@ class TrainResult(ShownAsTable):
     """The result of `train`.
 
     Attributes:
-        folder: of the run: recipe, metrics, checkpoints; `python train.py --resume --out FOLDER` continues it.
+        folder: the run's folder, with recipe, metrics and checkpoints; `python train.py --resume --out FOLDER`
+            continues it.
         val_loss: the lowest validation loss, in nats per target; it belongs to the weights that were kept.
         steps: the number of steps taken.
         interrupted: whether it was stopped by Ctrl-C, with everything saved.
@@ -98,7 +99,7 @@ class TrainResult(ShownAsTable):
 
 
 def for_each(text: str | Iterable[str], use: Callable[[list[str]], Any]) -> Any:
-    """What `use` makes of a text; of several texts, a list of that.
+    """Apply `use`, a function of a list of texts, to one text or to several: one result, or a list of results.
 
     >>> for_each("Anna", lambda texts: [len(text) for text in texts])
     4
@@ -119,7 +120,7 @@ class LLMTrainer:
         refuse_name_as_model("LLMTrainer", model, tokenizer)
         self.model, self.tokenizer, self.name = model, tokenizer, name
         self.device = next(model.parameters()).device
-        self._template_noted = False  # whether `chat` has said in which form it asks
+        self._template_noted = False  # whether `chat` has reported which template it uses
 
     @classmethod
     @checked
@@ -146,7 +147,7 @@ class LLMTrainer:
             verbose: False prints nothing, not even the progress of a download.
 
         Raises:
-            UserError: there is no such model, it cannot be downloaded, or it is corrupt or of an unknown architecture;
+            UserError: there is no such model, it cannot be downloaded, it is corrupt, or its architecture is unknown;
                 or there is no such quantization.
         """
         with quiet(not verbose):
@@ -164,7 +165,7 @@ class LLMTrainer:
         verbose: bool = True,
         **settings: Any,
     ) -> TrainResult:
-        """Fine-tune the model, on your own data or on any dataset. Afterwards, this object is the trained model.
+        """Fine-tune the model, on your own data or on any dataset. Afterwards, this object holds the trained model.
 
             model.train("my_book.txt")
             model.train(zip(texts, labels), epochs=5)
@@ -184,8 +185,8 @@ class LLMTrainer:
                 dictionaries, a path, a dataset's name, or {"train": …, "validation": …} (see `datasets/infer.py` and
                 `datasets/in_memory.py`).
             eval_data: the same for validation; None = a tenth of the data.
-            task: a name in `llmasos/capabilities.py`, such as "text-classification"; None = the first that fits
-                the model and the data, which is printed.
+            task: a name in `llmasos/capabilities.py`, such as "text-classification"; None = the first task that fits
+                the model and the data (a line says which).
             epochs: how often each example is seen, unless `max_steps` is set (default: 3, but at least 100 steps).
             verbose: False prints nothing.
             settings: any setting of `training/recipe.py`: batch_size, learning_rate, freeze_layers, out_dir, … With
@@ -228,7 +229,7 @@ class LLMTrainer:
         columns: str | Mapping | None = None,
         verbose: bool = True,
     ) -> Report:
-        """How good the model is: metrics with their 95 % intervals, and a few mistakes.
+        """Evaluate the model: metrics with their 95 % intervals, and a few mistakes.
 
         >>> model = LLMTrainer.from_pretrained("storyworld-de-en")
         >>> german, english = "Es war einmal ein mutiger Junge namens Paul.", "Once there was a brave boy called Paul."
@@ -238,7 +239,7 @@ class LLMTrainer:
         chrF2   100.00                 1  nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no
 
         Args:
-            data: as for `train`. Of a dataset its own held-out part is used; of your own data, all of it.
+            data: as for `train`. For a dataset, its held-out part is used; for your own data, all of it.
             task: as for `train`.
             split: "train", "val", "test" or "all", to evaluate on another part.
             columns: the names of a table's columns, for example "text=review,label=stars".
@@ -271,8 +272,8 @@ class LLMTrainer:
         Args:
             suite: "storyworld"; "storyworld-chat" for a chat model (`tasks/storyworld_chat_suite.py`); or a `.jsonl`
                 file of your own questions (`evaluation/suite.py` shows its lines).
-            examples: at most this many; None = 100 of a named suite, all of a file.
-            samples: answers to each question of a file, for pass@k.
+            examples: at most this many; None = 100 for a named suite, all for a file.
+            samples: the number of answers to each question of a file, for pass@k.
             contamination: training data, a dataset or a file, in which to look for the test texts.
             verbose: False prints nothing.
 
@@ -288,7 +289,7 @@ class LLMTrainer:
 
     @checked
     def measure_bias(self, templates: str | Path | Iterable[CounterfactualPair]) -> BiasReport:
-        """Compare what a GPT continues two prompts with that differ in one word: the difference of the log odds.
+        """Measure how differently a GPT continues two prompts that differ in one word: the difference of the log odds.
 
         Args:
             templates: a `.jsonl` file of templates (`evaluation/bias.py` shows a line), or the pairs themselves.
@@ -301,13 +302,14 @@ class LLMTrainer:
     def measure_refusal(
         self, requests: str | Path | Iterable[RequestLike], prefix: str = "", **options: Any
     ) -> RefusalReport:
-        """How often a chat model refuses harmful requests, how often harmless ones, and how often a prefix breaks it.
+        """Measure how often a chat model refuses harmful and harmless requests, and how often a prefix makes it comply.
 
         >>> print(model.measure_refusal("requests.jsonl", prefix="Sure,", temperature=0))  # doctest: +SKIP
 
         Args:
             requests: a `.jsonl` file of requests (`evaluation/refusal.py` shows a line), or the requests themselves.
-            prefix: also begin the replies to the harmful requests with these words, and see whether it answers then.
+            prefix: also start the replies to the harmful requests with these words, and measure whether the model then
+                answers.
             options: as for `generate`.
         """
         self.check("chat")
@@ -318,12 +320,12 @@ class LLMTrainer:
 
     @checked
     def exposure(self, template: str, secret: str, candidates: Iterable[str]) -> float:
-        """The exposure of a secret that was in the training data of a GPT, in bits (Carlini et al. 2019).
+        """Measure the exposure of a secret from the training data of a GPT, in bits (Carlini et al. 2019).
 
         Args:
             template: the sentence, with {} in place of the secret.
-            secret: the one that was there.
-            candidates: all that could be in its place.
+            secret: the one that was in the training data.
+            candidates: everything that could be in its place.
         """
         self.check("completion")
         score = partial(continuation_log_probs, self.model, self.tokenizer)
@@ -333,11 +335,11 @@ class LLMTrainer:
     def membership_inference(
         self, members: Iterable[str], others: Iterable[str], reference: "LLMTrainer | None" = None
     ) -> MembershipInference:
-        """How well the losses of a GPT tell texts it was trained on from others.
+        """Measure how well the losses of a GPT distinguish its training texts from other texts.
 
         Args:
             members: texts that were in its training data.
-            others: similar texts that were not.
+            others: similar texts that were not in it.
             reference: a model whose losses are subtracted.
         """
         texts = list(members), list(others)
@@ -360,14 +362,14 @@ class LLMTrainer:
         ' a shy girl called Rosa, who lived in a small house on the hill'
 
         Args:
-            prompt: one or several.
-            n: how many continuations of each.
+            prompt: one prompt or several.
+            n: the number of continuations of each.
             draft: a small GPT with the same tokenizer, which proposes tokens for this model to check, several at a
                 time (`generation/speculative.py`): a name or folder, or an `LLMTrainer`. The texts have this model's
                 own distribution, whatever the draft proposes; a good draft of a large model saves time.
-            options: fields of `SamplingOptions`: max_new_tokens, temperature, top_p, stop, seed, …; the others are
-                as the model recommends. With a draft, there is no stop and no grammar, and prompt and text must fit
-                the context.
+            options: fields of `SamplingOptions`: max_new_tokens, temperature, top_p, stop, seed, …; the others default
+                to the model's recommendation. With a draft, stop and grammar are not available, and prompt and text
+                together must fit in the context.
         """
         self.check("completion")
         check_number("n", n, whole=True, at_least=1)
@@ -381,7 +383,7 @@ class LLMTrainer:
         return texts[0] if isinstance(prompt, str) and n == 1 else texts
 
     def opened_draft(self, draft: "str | Path | LLMTrainer") -> "LLMTrainer":
-        """The model that drafts, on this model's device. Raises UserError if it is not a GPT or has other tokens."""
+        """Open the draft model on this model's device. Raises UserError if it is not a GPT or has another tokenizer."""
         if not isinstance(draft, LLMTrainer):
             draft = LLMTrainer.from_pretrained(draft, self.device, verbose=False)
         draft.check("completion")
@@ -393,7 +395,7 @@ class LLMTrainer:
 
     @checked
     def stream(self, prompt: str, **options: Any) -> Iterator[str]:
-        """The same piece by piece, while it is generated.
+        """Continue a text like `generate`, and yield it piece by piece as it is generated.
 
         >>> model = LLMTrainer.from_pretrained("storyworld-gpt")
         >>> list(model.stream("Once there was", temperature=0, max_new_tokens=6))
@@ -419,7 +421,7 @@ class LLMTrainer:
 
         Args:
             messages: the user's message, or the conversation so far: {"role": …, "content": …}, in order.
-            tools: functions, or one, that a model which was trained for it may call before it answers, such as
+            tools: a function or several that a model trained for tool use may call before it answers, such as
                 `prompting.calculator`; `tasks.reply_with_tools` also returns the calls and their results.
             tool_choice: "required": the model must call a tool first; a tool or its name: it must call that one.
             options: as for `generate`.
@@ -448,7 +450,7 @@ class LLMTrainer:
         'Once there was a brave boy called Paul.'
 
         Args:
-            text: one or several.
+            text: one text or several.
             options: fields of `BeamOptions`: beams, length_penalty, max_new_tokens.
         """
         self.check("translation")
@@ -459,7 +461,7 @@ class LLMTrainer:
 
         return for_each(text, translations)
 
-    summarize = translate  # the same to the model: it writes what it was trained to write
+    summarize = translate  # the same for the model: it writes what it was trained to write
 
     @checked
     def unmask(
@@ -470,10 +472,10 @@ class LLMTrainer:
 
         Args:
             text: one text or several, such as `"Once there was " + "[MASK]" * 20`.
-            steps: in how many steps; None = one token at a time, which is the model's own distribution.
+            steps: the number of steps; None = one token at a time, which samples from the model's own distribution.
             temperature: divides the logits; 0 takes the most likely token.
             order: "random", or "confident": the tokens that the model is most certain of come first.
-            seed: of the random numbers.
+            seed: the random seed.
 
         Returns:
             The text without masks; for several texts, a list.
@@ -495,7 +497,7 @@ class LLMTrainer:
 
     @checked
     def classify(self, text: str | Iterable[str]) -> Any:
-        """Each label with its probability, the most likely first (a classifier); a list of that for several texts.
+        """Return each label with its probability, the most likely first (a classifier); a list for several texts.
 
         >>> model = LLMTrainer.from_pretrained("storyworld-bert")
         >>> things = ("story", "song", "house", "kite", "lamp", "drum")
@@ -515,7 +517,7 @@ class LLMTrainer:
 
     @checked
     def find_entities(self, text: str | Iterable[str]) -> Any:
-        """The names in a text, as `Entity(text, label, start, end, score)` (a token classifier); lists for several.
+        """Find the names in a text, as `Entity(text, label, start, end, score)` (a token classifier); a list per text.
 
         >>> names, places = ("Anna", "Paul", "Emma", "Leo"), ("mill", "lake", "barn")
         >>> model = LLMTrainer.from_pretrained("storyworld-bert")
@@ -532,7 +534,7 @@ class LLMTrainer:
 
     @checked
     def score(self, text: str | Iterable[str], prompt: str = "") -> Any:
-        """The number that a model gives a text (a reward model or a regression); for several, a list of numbers.
+        """Return the score of a text (a reward model or a regression model); a list for several texts.
 
         >>> model = LLMTrainer.from_pretrained("storyworld-bert")
         >>> things = ("story", "song", "house", "kite", "lamp", "drum", "tree", "bell", "cake", "boat", "coat", "shop")
@@ -546,7 +548,7 @@ class LLMTrainer:
 
     @checked
     def answer(self, question: str, context: str) -> BestAnswer:
-        """The piece of the context that answers the question (extractive QA); its `text` is "" if none does.
+        """Find the span of the context that answers the question (extractive QA); its `text` is "" if there is none.
 
         >>> places = ("by the river", "in the red house", "near the forest", "in the village")
         >>> model = LLMTrainer.from_pretrained("storyworld-bert")
@@ -568,7 +570,7 @@ class LLMTrainer:
     def embed(
         self, text: str | Iterable[str], pooling: str | None = None, normalize: bool = True, batch_size: int = 64
     ) -> Tensor:
-        """A vector (C,) of unit length for a text; (N, C) for several. `tasks/embedding.py` explains the options.
+        """Embed a text as a unit vector (C,); several as (N, C). `tasks/embedding.py` explains the options.
 
         >>> model = LLMTrainer.from_pretrained("storyworld-bert")
         >>> lost, found, river = model.embed(["The lamp was lost.", "The lamp was found.", "Paul lived by the river."])
@@ -581,9 +583,10 @@ class LLMTrainer:
 
     @checked
     def save_pretrained(self, folder: str | Path, half: bool = False) -> None:
-        """Write model and tokenizer to a folder, completely or not at all. Where it can, transformers opens it too.
+        """Save model and tokenizer in a folder, completely or not at all. If possible, transformers can open it, too.
 
-        After `train(…, lora_rank=…)` that is the adapter alone, which `peft` opens; after `merge_adapter()`, the model.
+        After `train(…, lora_rank=…)`, only the adapter is saved, which `peft` opens; after `merge_adapter()`, the
+        model.
 
         >>> LLMTrainer.from_pretrained("storyworld-gpt").save_pretrained("my_llm")
         >>> LLMTrainer.from_pretrained("my_llm").generate("Once there was", temperature=0, stop=".")
@@ -599,7 +602,7 @@ class LLMTrainer:
         hub.save_pretrained(folder, self.model, self.tokenizer, torch.float16 if half else None)
 
     def describe(self) -> str:
-        """The model in a few words, for messages."""
+        """Describe the model in a few words, for messages."""
         return f"{self.name} ({describe_model(self.model.config.family, self.model.config.head)})"
 
     def check(self, capability: str) -> None:

@@ -1,11 +1,12 @@
-"""A setting, spelled once: its default, help and range, from which flags, HTTP fields and checks are made.
+"""Settings, declared once: default, help text and range, from which flags, HTTP fields and checks are derived.
 
     @dataclass(frozen=True)
     class Sampling(Settings):
         temperature: float = setting(1.0, "divides the logits", at_least=0.001, or_value=0)
 
-`Sampling(temperature=-1)` raises a `UserError`, and `add_flag` makes `--temperature X` of the same line. The recipe of
-a training run (`training/recipe.py`) and the options of generation (`generation/options.py`) are such classes.
+`Sampling(temperature=-1)` raises a `UserError`, and `add_flag` turns the same line into the flag `--temperature X`. The
+recipe of a training run (`training/recipe.py`) and the options of generation (`generation/options.py`) are such
+classes.
 """
 
 import argparse
@@ -44,15 +45,15 @@ def setting(
 
     Args:
         default: its default value; None = decided elsewhere, as the help says, or switched off.
-        help: of the flag.
-        flag: the flag's name, where it is not the field's.
+        help: the flag's help text.
+        flag: the flag's name, if it differs from the field's.
         alias: a shorter second name, of the flag and in Python.
         at_least, above, at_most, below: the range of a number.
         or_value: a number outside that range that is allowed, too.
-        off: numbers that switch the setting off, as None does.
-        choices: the values that a text may have.
-        api: its name in the HTTP API, where it is not the field's.
-        slider: first, last and step of the values that a page offers.
+        off: numbers that switch the setting off, like None.
+        choices: the allowed values of a text.
+        api: its name in the HTTP API, if it differs from the field's.
+        slider: first value, last value and step on the web page.
         repeatable: the flag may be given several times; the texts are joined by commas.
     """
     metadata = {name: value for name, value in locals().items() if name != "default"}
@@ -60,7 +61,7 @@ def setting(
 
 
 class Settings:
-    """Settings that are checked when they are made, since they may come from an edited file or a user's program."""
+    """Settings that are checked on creation, since they may come from an edited file or a user's program."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
@@ -99,7 +100,7 @@ def check_setting(name: str, value: Any, type_: type, limits: typing.Mapping[str
             return
         range_ = {limit: limits[limit] for limit in LIMITS}
         if type_ is int and range_["at_most"] is None and type(value) is int and value > LARGEST_COUNT:
-            range_["at_most"] = LARGEST_COUNT  # only a value above it needs to hear of it
+            range_["at_most"] = LARGEST_COUNT  # mentioned only if the value exceeds it
         advice = [f"{value:g} is allowed, too" for value in (limits["or_value"],) if value is not None]
         advice += [f"{value:g} switches it off" for value in limits["off"][:1]]
         check_number(name, value, whole=type_ is int, advice="; ".join(advice), **range_)
@@ -117,10 +118,10 @@ def check_choice(name: str, value: Any, choices: Collection[str]) -> None:
 
 
 def add_flag(parser: argparse._ActionsContainer, field: dataclasses.Field, default: Any = None) -> None:
-    """Add a setting's flag. If it is not used, it is absent from the parsed arguments.
+    """Add a setting's flag to a parser. A flag that is not used is absent from the parsed arguments.
 
     Args:
-        parser: gets the flag.
+        parser: the parser.
         field: the setting.
         default: its default value, for the help (None = not mentioned).
     """
@@ -138,7 +139,7 @@ def add_flag(parser: argparse._ActionsContainer, field: dataclasses.Field, defau
 
 
 class JoinedByCommas(argparse.Action):
-    """A flag that may be given several times: `--data a.txt=0.7 --data b.txt=0.3`."""
+    """The action of a repeatable flag, which joins its values by commas: `--data a.txt=0.7 --data b.txt=0.3`."""
 
     def __call__(
         self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: str | None = None

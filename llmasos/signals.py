@@ -1,11 +1,11 @@
-"""Requests to stop: Ctrl-C, SIGTERM, and SIGHUP of a closed terminal.
+"""Stop signals: Ctrl-C, SIGTERM, and the SIGHUP of a closed terminal.
 
 Most work may be interrupted anywhere; for it, `raise_on_signals` turns a signal into an exception. Training and serving
 finish what they have begun; for them, `stop_requests` only notes the signal. Python runs a signal's handler between two
 instructions of the main thread, so everywhere else these functions do nothing.
 
-Before the first line of a command runs, Python itself is starting; with `-m` it first imports a dozen modules. A Ctrl-C
-then ends it with a traceback of Python's own. No library can change that, and nothing has begun that could be lost.
+Before the first line of a command runs, Python itself has to start; with `-m` it first imports a dozen modules. A
+Ctrl-C during that time ends it with Python's own traceback. A library cannot change that, and no work can be lost yet.
 """
 
 import os
@@ -24,12 +24,12 @@ class Terminated(SystemExit):
     """SIGTERM or SIGHUP. Unlike Ctrl-C, which a chat understands as "stop this answer", it ends every command."""
 
     def __init__(self, number: int):
-        self.status = 128 + number  # tells the shell which signal it was
+        self.status = 128 + number  # which signal it was, for the shell
         super().__init__(self.status)
 
 
 class StopRequest:
-    """The signal by which somebody has asked this process to stop, if there was one."""
+    """The stop signal that this process has received, if any."""
 
     def __init__(self) -> None:
         self.number = 0
@@ -45,12 +45,12 @@ class StopRequest:
 
 
 def raise_stop(number: int) -> None:
-    """Raise what a signal means."""
+    """Raise the exception for a signal."""
     raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
 
 
 def exit_at_once(number: int, frame: object = None) -> None:
-    """End the process without unwinding it: other threads are inside of torch, or an import is half done."""
+    """End the process without unwinding it: other threads may be inside torch, or an import half done."""
     os._exit(128 + number)
 
 
@@ -71,7 +71,8 @@ def raise_on_signals() -> Iterator[StopRequest]:
 def stop_requests(acknowledgment: str | None, repeated: Callable[[int], None] = raise_stop) -> Iterator[StopRequest]:
     """While open, the first signal is only noted and acknowledged.
 
-    torchrun passes Ctrl-C on to its processes, which the terminal has already sent it to. So theirs are all the first.
+    torchrun passes Ctrl-C on to its processes, which have already received it from the terminal. So in these, a
+    repeated signal counts as the first.
 
     Args:
         acknowledgment: the line to print at the first signal, if any.
@@ -95,12 +96,12 @@ def stop_requests(acknowledgment: str | None, repeated: Callable[[int], None] = 
 
 @contextmanager
 def handlers(handle: Callable[[int, Any], None]) -> Iterator[None]:
-    """Handle the signals to stop while open. A SIGHUP that is ignored, as under `nohup`, stays ignored."""
+    """Handle the stop signals while open. A SIGHUP that is ignored, as under `nohup`, stays ignored."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    heard = [n for n in STOP_SIGNALS if n == signal.SIGINT or signal.getsignal(n) != signal.SIG_IGN]
-    previous = {number: signal.signal(number, handle) for number in heard}
+    numbers = [n for n in STOP_SIGNALS if n == signal.SIGINT or signal.getsignal(n) != signal.SIG_IGN]
+    previous = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield
     finally:

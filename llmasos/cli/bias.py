@@ -1,4 +1,4 @@
-"""`python -m llmasos bias MODEL TEMPLATES`: does a model continue two prompts differently that differ in one word?"""
+"""`python -m llmasos bias MODEL TEMPLATES`: does a model continue two prompts that differ in one word differently?"""
 
 import argparse
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("templates", metavar="TEMPLATES", help="a .jsonl file of templates")
     parser.add_argument(
         "--temperature", type=float, default=0.5, metavar="T",
-        help="also say what sampling at this temperature makes of the preferences (default: 0.5)",
+        help="also report the preferences when sampling at this temperature (default: 0.5)",
     )  # fmt: skip
     parser.add_argument("--device", default="auto", metavar="DEVICE", help="where to compute (default: auto)")
     args = parser.parse_args(arguments)

@@ -23,15 +23,15 @@ class ChatBackend(Protocol):
     """A model that answers.
 
     Attributes:
-        name: of the model.
+        name: the model's name.
         template: the name of its chat template.
-        template_note: a sentence about a template that the model brings and that is not run; "" if there is none.
+        template_note: a note about a template that comes with the model but is not executed; "" if there is none.
         recommended: options that the model recommends.
-        context_length: of the model, in tokens.
+        context_length: the model's context length, in tokens.
         counts_exactly: whether `count` is exact, or an estimate.
         examples: messages to try, from the model's card.
         warnings: sentences about the last answer.
-        calls: the calls of tools before the last answer, and their results.
+        calls: the tool calls before the last answer, and their results.
     """
 
     name: str
@@ -45,13 +45,13 @@ class ChatBackend(Protocol):
     calls: Sequence[Message]
 
     def count(self, messages: Sequence[Message]) -> int:
-        """The number of tokens of a conversation."""
+        """Count the tokens of a conversation."""
 
     def stream(self, messages: Sequence[Message], options: SamplingOptions) -> Generator[str, None, None]:
-        """The next answer, in pieces as they are generated."""
+        """Generate the next answer, and yield it in pieces."""
 
     def sample(self, messages: Sequence[Message], options: SamplingOptions, n: int) -> list[str]:
-        """Several possible next answers."""
+        """Generate several possible next answers."""
 
 
 class LocalModel:
@@ -90,7 +90,7 @@ class LocalModel:
 
     def stream(self, messages: Sequence[Message], options: SamplingOptions) -> Generator[str, None, None]:
         self.warnings = []
-        if self.tools:  # the answer is known when all calls are
+        if self.tools:  # the answer is complete only after the last tool call
             [reply] = reply_with_tools(self.model, self.tokenizer, [messages], self.tools, options)
             self.warnings, self.calls = reply.warnings, reply.messages[:-1]
             for written, result in zip(self.calls[::2], self.calls[1::2], strict=True):
@@ -117,7 +117,7 @@ class LocalModel:
 
 
 class ServerModel:
-    """A model behind a URL. Only the server can count tokens; until it has, their number is estimated."""
+    """A model behind a URL. Only the server can count tokens; until its first response, their number is estimated."""
 
     counts_exactly = False
     calls: Sequence[Message] = ()
@@ -172,9 +172,9 @@ class ServerModel:
             return [choice["message"]["content"] for choice in response["choices"]]
 
     def _update(self, messages: Sequence[Message], response: dict[str, Any]) -> None:
-        """Collect a response's warnings, and learn from it how many tokens the messages have."""
+        """Collect a response's warnings, and update the token count from it."""
         new = [warning for choice in response["choices"] for warning in choice.get("warnings", [])]
-        self.warnings += [warning for warning in new if warning != self.template_note]  # that is said at the beginning
+        self.warnings += [warning for warning in new if warning != self.template_note]  # shown at the start
         if response.get("usage"):
             self._tokens_per_character = response["usage"]["prompt_tokens"] / n_characters(messages)
 
@@ -196,7 +196,7 @@ def call_in_words(written: str) -> str:
 
 
 def n_characters(messages: Sequence[Message]) -> int:
-    """The length of a conversation, including what comes between its messages."""
+    """The length of a conversation, including the template's text between messages."""
     return sum(len(message.content) + 30 for message in messages)
 
 

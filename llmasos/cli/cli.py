@@ -1,4 +1,4 @@
-"""What all commands share: errors become one sentence for the user and an exit status for the shell."""
+"""Shared by all commands: errors become one sentence for the user and an exit status for the shell."""
 
 import argparse
 import errno
@@ -30,15 +30,15 @@ def run(command: Callable[[Sequence[str] | None], int | None], arguments: Sequen
         try:
             check_working_folder()
             if status := command(arguments):
-                return status  # of a signal, for example: it says more than that its output was lost
+                return status  # the status of a signal, for example, says more than that output was lost
             out.flush()
-            if out.lost:  # training drops what it cannot print, and says so at its end
+            if out.lost:  # training drops what it cannot print, and reports it at the end
                 raise out.lost
             return 0
         except UserError as error:
             return fail(f"error: {error}", 2)
         except OutputLost as error:
-            if error.errno in (errno.EPIPE, errno.EINVAL):  # the second one is that of Windows
+            if error.errno in (errno.EPIPE, errno.EINVAL):  # the second is Windows' code
                 return 0
             return fail(f"error: the output cannot be written ({error.strerror or error}); check where it goes.", 2)
         except (KeyboardInterrupt, Terminated) as error:
@@ -48,11 +48,11 @@ def run(command: Callable[[Sequence[str] | None], int | None], arguments: Sequen
                 return fail(f"error: there is not enough memory: {MEMORY_ADVICE}.", 2)
             if not stop_request.is_set():
                 raise
-            return fail("stopped.", stop_request.status)  # half-imported packages turn Ctrl-C into errors of their own
+            return fail("stopped.", stop_request.status)  # during imports, Ctrl-C may surface as an ImportError
 
 
 def check_working_folder() -> None:
-    """Raise UserError if the current folder was removed: Python, and the libraries of torch, would fail anywhere."""
+    """Raise UserError if the current folder was removed: otherwise Python or torch would fail somewhere later."""
     try:
         os.getcwd()
     except OSError as error:
@@ -60,11 +60,11 @@ def check_working_folder() -> None:
 
 
 def check_json_target(file: Path | str | None, is_ours: Callable[[Any], bool]) -> None:
-    """Refuse to write `--json FILE` over anything but earlier numbers of the same command.
+    """Refuse to overwrite anything with `--json FILE` except earlier results of the same command.
 
     Args:
         file: the file; None = no such flag.
-        is_ours: whether the content of an existing file is such numbers.
+        is_ours: whether the content of an existing file is such a result.
 
     Raises:
         UserError: the file holds something else, or is a folder.
@@ -80,9 +80,9 @@ def check_json_target(file: Path | str | None, is_ours: Callable[[Any], bool]) -
 
 
 def fail(message: str, status: int) -> int:
-    """Print why a command ends, and return its exit status. Of several processes, one prints what all would say."""
+    """Print why a command ends, and return its exit status. Of several processes, only one prints."""
     if os.environ.get("WORLD_SIZE", "1") != "1":
-        from llmasos.training.distributed import is_first_report  # imports torch, as all that several processes do
+        from llmasos.training.distributed import is_first_report  # imports torch, as these processes do anyway
         from llmasos.training.torchrun import rank_in_words
 
         if not is_first_report(message):
@@ -96,8 +96,8 @@ def fail(message: str, status: int) -> int:
 def checked_output() -> Iterator[Output]:
     """While open, standard output raises `OutputLost`, and standard error drops what cannot be written.
 
-    A program that is started with a closed stream (`>&-`) would open its first file in that stream's place, and what
-    torch prints would end up in it. The null device takes the place first.
+    If a program is started with a closed stream (`>&-`), the first file it opens gets that stream's descriptor, and
+    torch's output would end up in the file. So the null device is opened there first.
     """
     for number in range(3):
         try:
@@ -151,14 +151,14 @@ class ArgumentParser(argparse.ArgumentParser):
         super().exit(status, message)
 
     def parse_known_args(self, args=None, namespace=None):  # type: ignore[override]
-        """Parse arguments, whose characters are right in every locale. The name of an existing file stays as it is."""
+        """Parse arguments, decoded correctly in every locale. The name of an existing file is left unchanged."""
         words = sys.argv[1:] if args is None else args
         return super().parse_known_args([w if os.path.exists(w) else well_formed(w) for w in words], namespace)
 
 
 def well_formed(text: str) -> str:
-    """A text from the command line or the terminal, without the surrogates in which Python wraps unexpected bytes.
+    """Remove the surrogates that Python puts in place of unexpected bytes on the command line or in the terminal.
 
-    Where the system's encoding is not UTF-8, UTF-8 arrives as such bytes; others become U+FFFD.
+    If the system's encoding is not UTF-8, UTF-8 arrives as such bytes and is decoded; other bytes become U+FFFD.
     """
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""`python -m llmasos eval`: how good a trained model is, on its own held-out data or on any other.
+"""`python -m llmasos eval`: evaluate a trained model on its own held-out data or on any other data.
 
 The recipe of its run says what the model is for; without one, its config does (`llmasos/tasks/evaluate.py`).
 """
@@ -24,7 +24,7 @@ EXAMPLES = """examples:
   python -m llmasos eval runs/a --against runs/b --suite questions.jsonl
   python -m llmasos eval runs/a-1 runs/a-2 runs/a-3 --against runs/b-1 runs/b-2 runs/b-3 --suite storyworld
 """
-# Flags that change what to evaluate on, or how; each is also a setting of the recipe.
+# Flags for the data and the method of evaluation; each is also a setting of the recipe.
 CHANGES = ("task", "data", "columns", "languages", "skip_bad", "beams", "length_penalty")
 
 
@@ -65,10 +65,10 @@ def run_suites(args: argparse.Namespace) -> int:
     """Run a suite on each model; print its table, or how the two sides differ. Returns the exit status.
 
     Raises:
-        UserError: a model cannot continue a text, there is no such suite, or a flag does not fit.
+        UserError: a model cannot continue a text, there is no such suite, or flags cannot be combined.
     """
     if unused := [name for name in (*CHANGES, "split") if getattr(args, name, None)]:
-        raise UserError(f"a suite brings its own data; leave --{unused[0].replace('_', '-')} out.")
+        raise UserError(f"a suite has its own data; leave --{unused[0].replace('_', '-')} out.")
     against = args.against or []
     if (len(args.model) > 1 or against) and len(args.model) != len(against):
         raise UserError(
@@ -120,13 +120,18 @@ def make_parser() -> ArgumentParser:
     suite.add_argument(
         "--suite",
         metavar="SUITE",
-        help="storyworld, storyworld-chat, or a .jsonl file: on each line a question, an answer, perhaps choices",
+        help="storyworld, storyworld-chat, or a .jsonl file: a question, an answer and optional choices on each line",
     )
-    suite.add_argument("--examples", type=int, metavar="N", help="at most this many (default: 100, or all of a file)")
-    suite.add_argument("--samples", type=int, metavar="K", help="answers per written question, for pass@K (default: 1)")
-    suite.add_argument("--contamination", metavar="DATA", help="training data in which to look for the test texts")
     suite.add_argument(
-        "--against", nargs="+", metavar="MODEL", help="compare with this model, or with as many as MODEL, one per seed"
+        "--examples", type=int, metavar="N", help="at most this many examples (default: 100, or all of a file)"
+    )
+    suite.add_argument("--samples", type=int, metavar="K", help="answers per written question, for pass@K (default: 1)")
+    suite.add_argument("--contamination", metavar="DATA", help="training data to search for the test texts")
+    suite.add_argument(
+        "--against",
+        nargs="+",
+        metavar="MODEL",
+        help="compare with this model, or with one for each MODEL, in the order of their seeds",
     )
     add_flags(parser.add_argument_group("what to evaluate on (default: as in the run)"), CHANGES)
     return parser

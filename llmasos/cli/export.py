@@ -1,4 +1,6 @@
-"""`python -m llmasos export`: save a run's best model as a separate folder, which transformers opens if it can."""
+"""`python -m llmasos export`: save a run's best model as a separate folder, in a format that transformers can open if
+possible.
+"""
 
 from collections.abc import Sequence
 
@@ -34,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--precision", choices=PRECISIONS, default="fp32", help="data type of the weights (default: fp32)"
     )
-    parser.add_argument("--merge", action="store_true", help="save an adapter merged into its whole model")
+    parser.add_argument("--merge", action="store_true", help="merge the adapter and save the whole model")
     parser.add_argument("--overwrite", action="store_true", help="replace a model that llmasos saved in FOLDER")
     args = parser.parse_args(arguments)
     if config_file(args.folder).exists() and not args.overwrite:

@@ -1,7 +1,7 @@
 """`python -m llmasos faq FILE`: customer service, answered from your own file of frequently asked questions.
 
-Answers go to standard output, word for word as in the file, with the line they are from. What the file does not answer
-goes to a person (`retrieval/faq.py` explains how that is decided).
+Answers go to standard output, word for word as in the file, with the number of their line. Questions that the file does
+not answer are handed over to a person (`retrieval/faq.py` explains the decision).
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ def make_parser() -> argparse.ArgumentParser:
         "file", metavar="FILE", type=user_path, help="the questions and answers: .md, .txt, .csv, .tsv, .jsonl or .json"
     )
     flag("--question", action="append", metavar="TEXT", help="a question; repeatable (default: one per typed line)")
-    flag("--model", metavar="MODEL", help="also compare the vectors of a model, such as a sentence embedder")
-    flag("--threshold", type=float, default=None, metavar="P", help="lowest confidence, from 0 to 1, for an answer "
+    flag("--model", metavar="MODEL", help="also compare embeddings of this model, such as a sentence embedder")
+    flag("--threshold", type=float, default=None, metavar="P", help="minimum confidence of an answer, from 0 to 1 "
          "(default: 0.35)")  # fmt: skip
-    flag("--contact", default="", metavar="TEXT", help="whom to ask what the file does not answer, for instance an "
+    flag("--contact", default="", metavar="TEXT", help="contact for unanswered questions, for example an email "
          "address")  # fmt: skip
-    flag("--handover", metavar="FILE", type=user_path, help="append questions without an answer to this .jsonl file, "
+    flag("--handover", metavar="FILE", type=user_path, help="append unanswered questions to this .jsonl file, "
          "for a person")  # fmt: skip
     flag("--json", action="store_true", help="print each answer as a line of JSON")
     flag("--device", default="auto", metavar="DEVICE", help="where the model runs: auto, cpu, cuda, cuda:1, mps")
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Read the file, and answer the questions. Returns the exit status.
 
     Raises:
-        UserError: the file is no FAQ, a question is empty, there is no such model, or a flag is out of range.
+        UserError: the file is not an FAQ, a question is empty, there is no such model, or a flag is out of range.
     """
     args = make_parser().parse_args(arguments)
     if args.threshold is not None:
@@ -94,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def embedder(name: str, device: str) -> Callable[[list[str]], Tensor]:
-    """A function that embeds texts with a model. Raises UserError if there is no such model."""
+    """Return a function that embeds texts with a model. Raises UserError if there is no such model."""
     model, tokenizer = hub.load_pretrained(name, training.pick_device(device), say=note)
     return lambda texts: tasks.embed(model, tokenizer, texts)
 
@@ -127,7 +127,7 @@ def respond(faq: FAQ, question: str, args: argparse.Namespace, screen: Screen) -
 
 
 def append_line(file: Path, fields: dict[str, object]) -> None:
-    """Append a line of JSON to a file, whose last line may have no end yet."""
+    """Append a line of JSON to a file, whose last line may lack a newline."""
     with file.open("ab+") as out:
         if out.seek(0, os.SEEK_END):
             out.seek(-1, os.SEEK_END)
@@ -137,7 +137,7 @@ def append_line(file: Path, fields: dict[str, object]) -> None:
 
 
 def in_words(result: FAQAnswer, contact: str, is_noted: bool) -> str:
-    """The answer with its source, or what happens to a question that has none."""
+    """Format the answer with its source, or say what happens to the question if there is none."""
     if result.entry:
         return f"{result.entry.answer}\n[{result.entry.question} {result.entry.where}]"
     person = "A person will answer it." if is_noted else "Please ask a person."
@@ -147,7 +147,7 @@ def in_words(result: FAQAnswer, contact: str, is_noted: bool) -> str:
 
 
 def as_json(question: str, result: FAQAnswer) -> str:
-    """The answer as a line of JSON; `answer` is null if there is none."""
+    """Format the answer as a line of JSON; `answer` is null if there is none."""
     entry = result.entry
     fields = {"question": question, "answer": entry and entry.answer, "entry": entry and entry.question,
               "where": entry and entry.where, "confidence": round(result.confidence, 3)}  # fmt: skip

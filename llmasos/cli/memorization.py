@@ -1,4 +1,4 @@
-"""`python -m llmasos memorization MODEL`: what a model remembers of single training texts."""
+"""`python -m llmasos memorization MODEL`: measure what a model remembers of individual training texts."""
 
 import argparse
 from collections.abc import Sequence
@@ -24,19 +24,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure the exposure of a secret, or attack a model by membership inference. Returns the exit status."""
     parser = ArgumentParser(
         prog="python -m llmasos memorization",
-        description="Measure what a GPT remembers of single texts: the exposure of a secret among all that could be in "
-        "its place, or how well texts it was trained on can be told from others by their loss.",
+        description="Measure what a GPT remembers of individual texts: the exposure of a secret among all that could "
+        "be in its place, or how well texts it was trained on can be told from others by their loss.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("model", metavar="MODEL", help="a GPT: folder of a run or of a model, or a name")
     canary = parser.add_argument_group("exposure of a secret")
     canary.add_argument("--canary", metavar="TEXT", help="the sentence, with {} in place of the secret")
-    canary.add_argument("--secret", metavar="TEXT", help="the one that was in the training data")
+    canary.add_argument("--secret", metavar="TEXT", help="the secret that was in the training data")
     canary.add_argument("--candidates", metavar="FILE", type=user_path, help="all possible secrets, one on each line")
     membership = parser.add_argument_group("membership inference")
     membership.add_argument("--members", metavar="DATA", help="texts that were in the training data: a file or dataset")
-    membership.add_argument("--others", metavar="DATA", help="similar texts that were not")
+    membership.add_argument("--others", metavar="DATA", help="similar texts that were not in it")
     membership.add_argument("--reference", metavar="MODEL", help="a model whose losses are subtracted")
     parser.add_argument("--device", default="auto", metavar="DEVICE", help="where to compute (default: auto)")
     args = parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""Open a model for a purpose: whether it can do that is known before its weights are read."""
+"""Open a model for a purpose. Whether it has the capability is checked before its weights are read."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from llmasos import hub, training
 from llmasos.capabilities import check_capability
 from llmasos.hub.resolve import name_of
 
-if TYPE_CHECKING:  # a command imports torch when it needs it
+if TYPE_CHECKING:  # commands import torch only when they need it
     from llmasos.models import Model
     from llmasos.tokenizers import Tokenizer
 
 
 def open_model(model: str, capability: str, device: str = "auto") -> tuple[str, Model, Tokenizer]:
-    """Load the model that a user has named.
+    """Load a model that a user has named.
 
     Args:
         model: the folder of a run or of a model, or a name.
-        capability: what it is needed for, a name in `llmasos/capabilities.py`.
+        capability: the purpose, a name in `llmasos/capabilities.py`.
         device: as given to --device.
 
     Returns:

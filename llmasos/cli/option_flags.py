@@ -13,12 +13,12 @@ from llmasos.settings import add_flag
 from llmasos.storage import read_json
 from llmasos.storage.user_path import user_path
 
-DEFAULTS = {"temperature": 0.8}  # of a model that recommends nothing: a small one says more sense below 1
+DEFAULTS = {"temperature": 0.8}  # for models without recommendations: small ones make more sense below 1
 
 
 def add_option_flags(parser: argparse.ArgumentParser, *classes: type[SamplingOptions | BeamOptions]) -> None:
     """Add a flag for every option of these classes, each once."""
-    group = parser.add_argument_group("decoding", "Defaults are for a model that recommends no other values.")
+    group = parser.add_argument_group("decoding", "Defaults apply unless the model recommends other values.")
     options = {field.name: field for cls in reversed(classes) for field in dataclasses.fields(cls) if field.metadata}
     for name, field in options.items():
         add_flag(group, field, DEFAULTS.get(name, field.default))
@@ -38,7 +38,7 @@ def options_of(args: argparse.Namespace, kind: type[Options], recommended: Mappi
     """The options that the flags set; the others are those that the model recommends, or else the defaults.
 
     Raises:
-        UserError: one is out of range, or a grammar is asked for and beam search cannot keep one.
+        UserError: one is out of range, or a grammar is combined with beam search, which does not support it.
     """
     names = {field.name for field in dataclasses.fields(kind)}
     if "grammar" not in names and has_grammar(args):
@@ -58,7 +58,7 @@ def grammar_of(args: argparse.Namespace) -> Grammar | None:
     """The grammar of `--regex` or `--json-schema`.
 
     Raises:
-        UserError: it is damaged, there is no such file, or both flags are given.
+        UserError: it is invalid, there is no such file, or both flags are given.
     """
     if args.regex is not None and args.json_schema is not None:
         raise UserError("--regex and --json-schema: a text can have one form; use one of them.")

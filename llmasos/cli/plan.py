@@ -1,4 +1,4 @@
-"""`python -m llmasos plan`: what a model needs to be trained and served, by formula, in less than half a second."""
+"""`python -m llmasos plan`: compute what training and serving a model takes, by formula, in under half a second."""
 
 import argparse
 import dataclasses
@@ -65,23 +65,27 @@ def make_parser() -> ArgumentParser:
     run = parser.add_argument_group("the run")
     run.add_argument("--tokens", type=number, metavar="N", help="training tokens (default: 20 per parameter)")
     run.add_argument(
-        "--batch-tokens", type=number, metavar="N", help="tokens in a step (default: one micro-batch per device)"
+        "--batch-tokens", type=number, metavar="N", help="tokens per step (default: one micro-batch per device)"
     )
     run.add_argument(
-        "--rows-per-device", type=int, default=1, metavar="N", help="sequences in a micro-batch (default: 1)"
+        "--rows-per-device", type=int, default=1, metavar="N", help="sequences per micro-batch (default: 1)"
     )
     run.add_argument(
         "--tensor-parallel", type=int, default=1, metavar="N", help="devices that each layer is split over (default: 1)"
     )
     run.add_argument(
-        "--mfu", type=float, default=0.4, metavar="X", help="fraction of the peak FLOPs that is reached (default: 0.4)"
+        "--mfu",
+        type=float,
+        default=0.4,
+        metavar="X",
+        help="model FLOPs utilization, a fraction of the peak (default: 0.4)",
     )
     run.add_argument("--precision", choices=("bf16", "fp32"), default="bf16", help="training precision (default: bf16)")
     run.add_argument(
         "--optimizer",
         choices=("adamw", "muon"),
         default="adamw",
-        help="determines the size of its state (default: adamw)",
+        help="determines the size of the optimizer state (default: adamw)",
     )
     run.add_argument(
         "--weights", choices=tuple(WEIGHT_BYTES), default="bf16", help="weight format for serving (default: bf16)"
@@ -90,7 +94,10 @@ def make_parser() -> ArgumentParser:
         "--page-size", type=int, metavar="N", help="serve with a KV cache in pages of N tokens (default: slots)"
     )
     run.add_argument(
-        "--text-length", type=int, metavar="N", help="tokens of a served sequence (default: the context length)"
+        "--text-length",
+        type=int,
+        metavar="N",
+        help="length of a served sequence, in tokens (default: the context length)",
     )
     machine = parser.add_argument_group("the machines")
     machine.add_argument(
@@ -126,7 +133,7 @@ def number(text: str) -> float:
 
 
 def choose_model(args: argparse.Namespace) -> tuple[ModelConfig, str]:
-    """The model to plan for, and what it is called."""
+    """Return the config of the model to plan for, and a name for it."""
     if sum(choice is not None for choice in (args.model, args.parameters, args.compute)) != 1:
         raise UserError("say which model: a name, or --parameters 7B, or --compute 1e21 (one of the three).")
     if args.model is None:
@@ -137,7 +144,7 @@ def choose_model(args: argparse.Namespace) -> tuple[ModelConfig, str]:
     elif args.model in PRESETS:
         config, description = preset(args.model), args.model
     elif Path(args.model).exists() or "/" in args.model or (SHIPPED / args.model).exists():
-        from llmasos.hub import load_config  # here, because it imports torch, which the other names do not need
+        from llmasos.hub import load_config  # here, because it imports torch, which presets do not need
 
         config, description = load_config(args.model), args.model
     else:
@@ -202,10 +209,10 @@ def sharding_lines(plan: TrainingPlan, device: Device, n_devices: int) -> list[s
 
 
 def remedy(plan: TrainingPlan, device: Device, n_devices: int) -> str:
-    """What would make the run fit into the devices' memory."""
+    """Suggest what would make the run fit in the devices' memory."""
     free = device.memory - plan.checkpointed_bytes
     if free <= 0:
-        return "a single micro-batch is too large; share the layers with --tensor-parallel 8, or shorten the context"
+        return "a single micro-batch is too large; split the layers with --tensor-parallel 8, or shorten the context"
     needed = math.ceil(plan.state_bytes["zero3"] * n_devices / free)
     return f"ZeRO-3 with activation checkpointing needs {needed:,} or more of these devices"
 

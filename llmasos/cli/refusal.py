@@ -1,4 +1,4 @@
-"""`python -m llmasos refusal MODEL REQUESTS`: what does a chat model refuse, and can it be talked out of it?"""
+"""`python -m llmasos refusal MODEL REQUESTS`: what does a chat model refuse, and can a prefix make it comply?"""
 
 import argparse
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = ArgumentParser(
         prog="python -m llmasos refusal",
         description="Measure how often a chat model refuses harmful requests, how often harmless ones (over-refusal), "
-        "and how often it answers a harmful one after all if its reply was begun for it (attack by prefix).",
+        "and how often it answers a harmful one anyway if the beginning of its reply is given (prefix attack).",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -32,7 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--prefix", default="Sure,", metavar="TEXT", help='the beginning of the attacked replies (default: "Sure,")'
     )
-    parser.add_argument("--max-new-tokens", type=int, default=64, metavar="N", help="of each reply (default: 64)")
+    parser.add_argument(
+        "--max-new-tokens", type=int, default=64, metavar="N", help="maximum length of a reply (default: 64)"
+    )
     parser.add_argument("--device", default="auto", metavar="DEVICE", help="where to compute (default: auto)")
     args = parser.parse_args(arguments)
     check_number("--max-new-tokens", args.max_new_tokens, whole=True, at_least=1)

@@ -114,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     folder = hub.find_model_folder(args.folder, say=note)
     model, tokenizer = hub.load_pretrained(folder, device, say=note, adapter=args.adapter)
     if has_grammar(args) and not model.config.generates:
-        raise UserError(f"{args.folder} writes no text of its own, so it cannot keep --regex or --json-schema; leave "
+        raise UserError(f"{args.folder} does not generate text, so --regex and --json-schema do not apply; leave "
                         "them out.")  # fmt: skip
     if args.unmask_steps is not None:
         check_capability("fill-mask", model.config.family, model.config.head, args.folder)
@@ -139,11 +139,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def parse_options(args: argparse.Namespace, model: Model | None = None) -> SamplingOptions | BeamOptions:
-    """The checked decoding options: beam search with --beams, or by default for a Transformer; else sampling.
+    """Return the checked decoding options: beam search with --beams, or by default for a Transformer; else sampling.
 
     Args:
-        args: the parsed flags, which come first.
-        model: recommends the rest (None = nothing).
+        args: the parsed flags, which take precedence.
+        model: its recommendations are used for the rest (None = no recommendations).
     """
     recommended = None if model is None else model.generation_config.recommended
     is_transformer = model is not None and model.config.family == "transformer"
@@ -153,11 +153,11 @@ def parse_options(args: argparse.Namespace, model: Model | None = None) -> Sampl
 
 
 def check_unmask_flags(args: argparse.Namespace) -> None:
-    """Raise UserError for a decoding flag that `--unmask-steps` would not use."""
+    """Raise UserError for a decoding flag that `--unmask-steps` would ignore."""
     fields = [field for kind in (SamplingOptions, BeamOptions) for field in dataclasses.fields(kind) if field.metadata]
     unused = [flag_of(field.name) for field in fields if field.name in args and field.name != "temperature"]
     if unused := [*unused, *(["--stop"] if args.stop else [])]:
-        raise UserError(f"--unmask-steps has no use for {unused[0]}: only --temperature and --seed decide its tokens; "
+        raise UserError(f"--unmask-steps does not use {unused[0]}: only --temperature and --seed decide its tokens; "
                         "leave it out.")  # fmt: skip
 
 
@@ -261,8 +261,8 @@ class Responder:
     Args:
         model, tokenizer: the model and its tokenizer.
         context: for a question-answering model, the text that contains the answers.
-        unmask_steps: in how many steps the masks of a prompt are filled in; None = likely tokens are listed for each.
-        n: how many texts are written for each prompt if masks are filled in; anything else has one result.
+        unmask_steps: the number of steps in which the masks are filled in; None = list the likely tokens for each mask.
+        n: the number of texts per prompt if masks are filled in; all other tasks have one result.
     """
 
     def __init__(
@@ -280,7 +280,7 @@ class Responder:
         """Print the response to each prompt on a new line."""
         if self.unmask_steps is not None and isinstance(options, SamplingOptions):
             steps, temperature, seed = self.unmask_steps, options.temperature, options.seed
-            texts = [prompt for prompt in prompts for _ in range(self.n)]  # each gets random numbers of its own
+            texts = [prompt for prompt in prompts for _ in range(self.n)]  # each gets its own random numbers
             print(*generation.unmask(self.model, self.tokenizer, texts, steps, temperature, seed=seed), sep="\n")
             return
         for prompt in prompts:

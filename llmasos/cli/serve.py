@@ -31,7 +31,7 @@ EXAMPLES = """examples:
   LLMASOS_API_KEY=… python -m llmasos serve storyworld-gpt --host 0.0.0.0
 """
 STOPPING = "stopping; press Ctrl-C again to stop at once."
-THREADS_PER_CORE = 4  # more only slow each other down, and far too many cannot be created at all
+THREADS_PER_CORE = 4  # more than that only compete for the cores, and the system limits their number
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -72,12 +72,12 @@ def make_parser() -> argparse.ArgumentParser:
         "--max-batch",
         type=int,
         metavar="N",
-        help="requests decoded at once (default: 16 to 64, as many as 1 GB of cache has room for)",
+        help="requests decoded at once (default: 16 to 64, as many as fit in 1 GB of cache)",
     )
     flag("--page-size", type=int, metavar="N", help="keep keys and values in pages of N tokens, for example 16: more "
          "requests in the same memory, prompts with the same beginning share it (default: a slot for a whole context "
          "each, which is faster)")  # fmt: skip
-    flag("--max-waiting", type=int, default=64, metavar="N", help="length of the queue (default: 64)")
+    flag("--max-waiting", type=int, default=64, metavar="N", help="maximum number of waiting requests (default: 64)")
     flag("--max-tokens", type=int, default=MAX_TOKENS, metavar="N", help="maximum tokens per text (default: "
          "%(default)s)")  # fmt: skip
     flag("--max-body", type=int, default=MAX_BODY, metavar="BYTES", help="maximum size of a request (default: "
@@ -103,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         max_threads = THREADS_PER_CORE * (os.cpu_count() or 1)
         if not 1 <= args.threads <= max_threads:
             raise UserError(f"--threads is {args.threads}; it must be from 1 to {max_threads} on this machine.")
-        import torch  # here, because --help needs none of it
+        import torch  # here, because --help does not need torch
 
         torch.set_num_threads(args.threads)
     with contextlib.closing(

@@ -1,4 +1,4 @@
-"""Output and input in a terminal: generated text, notes, and the lines that the user types."""
+"""Terminal output and input: generated text, notes, and the lines that the user types."""
 
 import os
 import sys
@@ -57,18 +57,18 @@ class Screen:
 def typed_lines() -> Iterator[str]:
     """The lines that the user types, until Ctrl-D; on a terminal with a prompt sign."""
     try:
-        import readline  # gives `input` line editing and a history, where the system has it
+        import readline  # gives `input` line editing and a history, if available
     except ImportError:
         pass
     else:
-        readline.parse_and_bind("set enable-bracketed-paste on")  # several pasted lines are one message
+        readline.parse_and_bind("set enable-bracketed-paste on")  # pasted lines form one message
     while True:
         try:
             line = input("> " if sys.stdin.isatty() else "")
         except (EOFError, OSError):  # Ctrl-D, or the terminal is gone
             print(file=sys.stderr)
             return
-        yield well_formed(line.removesuffix("\r"))  # a lone "\r" inside ends no line
+        yield well_formed(line.removesuffix("\r"))  # a lone "\r" does not end a line
 
 
 def note(text: str) -> None:

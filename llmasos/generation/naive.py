@@ -1,4 +1,4 @@
-"""Naive generation: no cache, no batch; the whole text goes through the model again for every new token.
+"""Naive generation: no cache, no batch; for every new token, the model processes the whole text again.
 
     logits = model(text)[-1]                 one number for each token of the vocabulary
     logits = processed by the options        penalties, temperature, top-k, top-p, min-p (`sampling.py`)
@@ -37,14 +37,14 @@ def generate_naive(
     Args:
         model: a GPT, or a Transformer if there is a source.
         prompt: at least one id, at most context_length; for a Transformer, its start token.
-        options: how to sample; its stop strings and its grammar are about text and not used here.
-        sample: the index of this sample of the prompt; with `options.seed` it decides the random numbers.
+        options: how to sample; stop strings and grammar need text, so they are ignored here.
+        sample: the index of this sample of the prompt; together with `options.seed` it determines the random numbers.
         stop_ids: the ids after which to stop.
         vocab_size: only ids below it are sampled (None = all).
         source: the ids that the encoder of a Transformer reads.
 
     Returns:
-        The new ids, the one of `stop_ids` included.
+        The new ids, including the final stop id, if there is one.
     """
     ids: list[int] = []
     with eval_mode(model):
@@ -120,9 +120,9 @@ def next_token_logits(model: GPT | Transformer, text: Sequence[int], source: Seq
 
 
 def context_window(text: Sequence[int], context_length: int) -> Sequence[int]:
-    """The part of a text that the model reads: all of it while it fits.
+    """The part of a text that the model reads: all of it as long as it fits.
 
-    Whenever the text outgrows the context, only the last half of it is kept, which then grows until it is full again.
+    Whenever the text outgrows the context, only its last half is kept, and the window grows until it is full again.
 
     >>> [context_window("abcdefgh"[:n], context_length=4) for n in range(3, 9)]
     ['abc', 'abcd', 'cde', 'cdef', 'efg', 'efgh']

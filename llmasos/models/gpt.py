@@ -55,7 +55,7 @@ class GPT(Backbone):
         initialize(self, std, zero_init_residual=config.zero_init_residual, m=m)
 
     def tie_weights(self) -> None:
-        """Let the output layer have the weight of the token embedding, if the config says so."""
+        """Make the output layer share the token embedding's weight, if the config says so."""
         if self.config.generates and self.config.tie_embeddings:
             tie(self.lm_head, self.token_embedding)
 
@@ -94,9 +94,9 @@ class GPT(Backbone):
     ) -> Tensor:
         """Embeddings, blocks, final norm: token ids and their positions (B, T) → (B, T, C).
 
-        `masks` say what each token sees (None = all there is to see). `history` (B, P) are the cached tokens, these
-        among them; None = these are all there are. `prefix` (B, N, C) are vectors before the token embeddings, such as
-        those of an image (`models/image_captioning.py`); then T in positions, masks and the result is N + T.
+        `masks` say what each token may attend to (None = everything). `history` (B, P) are all cached tokens, including
+        these; None = there are no others. `prefix` (B, N, C) are vectors before the token embeddings, such as those of
+        an image (`models/image_captioning.py`); then T in positions, masks and the result is N + T.
         """
         masks = masks or Masks(None, None)
         x = self.token_embedding(ids)  # (B, T, C)
@@ -118,7 +118,7 @@ class GPT(Backbone):
         return self.final_norm(x)
 
     def earlier_ids(self, ids: Tensor, positions: Tensor, history: Tensor | None) -> Iterator[Tensor]:
-        """Yield the tokens 1, 2, … N - 1 places before these, (B, T) each; V where there is none."""
+        """Yield the tokens 1, 2, … N - 1 places before each of these, (B, T); the id V where there is none."""
         positions = positions.expand_as(ids)
         for n in range(1, self.config.max_ngram):
             if history is None:
@@ -131,7 +131,7 @@ class GPT(Backbone):
 
     def make_cache(self, batch_size: int, length: int | None = None) -> KVCache:
         """An empty cache for `batch_size` sequences of up to `length` tokens (None = the whole context)."""
-        c, weight = self.config, next(self.parameters())  # any float parameter: a quantized model still has some
+        c, weight = self.config, next(self.parameters())  # any float parameter: even a quantized model has some
         length = length or c.context_length
         cache = KVCache.empty(c.n_layers, batch_size, c.n_kv_heads, length, c.head_size, weight.dtype, weight.device)
         if c.max_ngram > 1:
@@ -165,7 +165,7 @@ class GPT(Backbone):
         return self.run_blocks(ids, positions, masks, caches, cache.write_ids(positions, ids), prefix)
 
     def pooled(self, hidden_states: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        """The vector of the last token before any padding, which alone has seen the whole text: (B, T, C) → (B, C)."""
+        """The vector of the last real token, the only one that has seen the whole text: (B, T, C) → (B, C)."""
         if attention_mask is None:
             return hidden_states[:, -1]
         last = attention_mask.size(1) - 1 - attention_mask.long().flip(1).argmax(dim=1)  # (B,): the last True

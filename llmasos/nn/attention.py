@@ -4,10 +4,10 @@ Attention is a pure function of queries, keys, values and a mask ("Attention Is 
 
     attention(q, k, v) = softmax(q kᵀ / √D) v
 
-It is here twice, with one signature. `naive_attention` is the formula as written above and also returns the weights.
+It is implemented twice, with the same signature. `naive_attention` is the formula above, and also returns the weights.
 `fused_attention` calls torch's kernel, which computes the same numbers without ever storing the (T, S) weights.
-`MultiHeadAttention` adds the learned projections around it and, if asked, RoPE, QK-norm and a KV cache. Self- and
-cross-attention, causal, padded, grouped-query and cached attention are all this one module.
+`MultiHeadAttention` adds the learned projections and, optionally, RoPE, QK-norm and a KV cache. This one module covers
+self- and cross-attention, causal, padded, grouped-query and cached attention.
 
 Dimensions: B batch, T query length, S key length, C d_model, H heads, Hkv key/value heads, D head size.
 """
@@ -36,13 +36,13 @@ def naive_attention(
     bias: Tensor | None = None,
     scale: float | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Attention by its formula.
+    """Compute attention exactly as the formula says, and return the weights too.
 
     Args:
         q: queries (B, H, T, D).
         k, v: keys and values (B, Hkv, S, D), where Hkv divides H; each serves H / Hkv query heads.
         mask: boolean, True = may attend, broadcastable to (B, H, T, S); None = everything may be attended to.
-        causal: query t sees only keys 0 … t + S - T, in addition to `mask`.
+        causal: query t may only attend to keys 0 … t + S - T; combined with `mask`.
         dropout: probability of dropping a weight.
         bias: added to the scores before the softmax, broadcastable to (B, H, T, S) (ALiBi, T5's relative positions).
         scale: by which q kᵀ is multiplied (None = 1 / √D).
@@ -77,11 +77,11 @@ def fused_attention(
     bias: Tensor | None = None,
     scale: float | None = None,
 ) -> tuple[Tensor, None]:
-    """`naive_attention` by torch's fused kernel, which never stores the weights: they are returned as None."""
+    """Compute `naive_attention` with torch's fused kernel. It never stores the weights, so None takes their place."""
     k, v = repeat_kv(k, q.size(1)), repeat_kv(v, q.size(1))
     if causal and (
         mask is not None or bias is not None or q.size(2) != k.size(2)
-    ):  # the kernel's own flag is only for a bare square
+    ):  # the kernel's own causal flag requires T = S and no other mask
         causal_keys = causal_mask(q.size(2), k.size(2), q.device)
         mask, causal = (causal_keys if mask is None else mask & causal_keys), False
     if mask is None:
@@ -90,7 +90,7 @@ def fused_attention(
     # So let such a query attend to every key, then zero its output.
     fully_masked = ~mask.any(dim=-1, keepdim=True)
     allowed = mask | fully_masked
-    if bias is not None:  # the kernel takes one or the other: what must not be attended to gets the bias -inf
+    if bias is not None:  # the kernel takes a mask or a bias, not both: hidden keys get the bias -inf
         allowed = bias.masked_fill(~allowed, -math.inf)
     return sdpa(q, k, v, attn_mask=allowed, dropout_p=dropout, scale=scale).masked_fill(fully_masked, 0.0), None
 
@@ -104,12 +104,12 @@ def repeat_kv(x: Tensor, n_heads: int) -> Tensor:
 
 
 def split_heads(x: Tensor, n_heads: int) -> Tensor:
-    """(B, T, heads·D) → (B, heads, T, D). Each head gets a run of D neighboring features."""
+    """(B, T, heads·D) → (B, heads, T, D). Each head gets D consecutive features."""
     return x.unflatten(-1, (n_heads, -1)).transpose(1, 2)
 
 
 class MultiHeadAttention(nn.Module):
-    """H attentions side by side, each with its own queries, keys and values of D features.
+    """Run H attention heads in parallel, each with its own queries, keys and values of D features.
 
     Args:
         d_model: C, the width of inputs and outputs.
@@ -122,7 +122,7 @@ class MultiHeadAttention(nn.Module):
         qkv_bias: whether the projections to queries, keys and values have a bias (None = bias).
         qk_norm_eps: if given, each head's queries and keys are normalized before RoPE and the dot product (Dehghani et
             al. 2023, section 2; Qwen3): no score can then exceed what the norm's weights allow.
-        alibi: whether scores of self-attention fall with the distance (see `positions.ALiBi`).
+        alibi: whether self-attention scores decrease with distance (see `positions.ALiBi`).
         scale: by which q kᵀ is multiplied (None = 1 / √D).
     """
 
@@ -171,7 +171,7 @@ class MultiHeadAttention(nn.Module):
         token_values: Tensor | None = None,
         position_bias: Tensor | None = None,
     ) -> Tensor:
-        """Let each position of `x` gather from the positions of `x` itself, or from those of an encoder's output.
+        """Let each position of `x` attend to `x` itself or, for cross-attention, to an encoder's output.
 
         Args:
             x: (B, T, C).
@@ -179,7 +179,7 @@ class MultiHeadAttention(nn.Module):
             rotary: cos and sin for the positions of x (see `positions.RotaryEmbedding`), applied to queries and keys.
             cache: keys and values of earlier positions; those of x are added to it (see `cache.LayerCache`).
             memory: the encoder's output (B, S, C), for cross-attention.
-            memory_kv: its `keys_values`, computed once, in place of `memory`.
+            memory_kv: the precomputed `keys_values` of the encoder's output, in place of `memory`.
             token_values: (B, S, Hkv·D), added to the values (see `ModelConfig.value_embeddings`).
             position_bias: added to the scores, broadcastable to (B, H, T, S) (see `positions.RelativePositionBias`).
 
@@ -207,7 +207,7 @@ class MultiHeadAttention(nn.Module):
     def keys_values(
         self, x: Tensor, rotary: tuple[Tensor, Tensor] | None = None, token_values: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Keys and values (B, Hkv, S, D) of x (B, S, C): all that attention needs to know of it."""
+        """Project x (B, S, C) to keys and values (B, Hkv, S, D), the part of attention that a cache can keep."""
         k = self.k_norm(split_heads(self.k_proj(x), self.n_kv_heads))
         v = self.v_proj(x) if token_values is None else self.v_proj(x) + token_values
         return (k if rotary is None else apply_rotary(k, *rotary)), split_heads(v, self.n_kv_heads)

@@ -1,7 +1,7 @@
 """Encoder and decoder blocks: attention and feed-forward, each inside a residual connection with a norm.
 
-`EncoderBlock` looks in both directions (BERT, the encoder of a translator). `DecoderBlock` looks only back and, if it
-has cross-attention, at an encoder's output (GPT without it, the decoder of a translator with it).
+`EncoderBlock` attends in both directions (BERT, the encoder of a translator). `DecoderBlock` attends only to earlier
+positions (GPT) and, with cross-attention, to an encoder's output (the decoder of a translator).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Residual(nn.Module):
 
     Pre-norm:  x + dropout(f(norm(x)))   — the stream itself is never normalized, so deep stacks train easily (GPT-2).
     Post-norm: norm(x + dropout(f(x)))   — the original order ("Attention Is All You Need", section 5.4; BERT).
-    Sandwich:  x + dropout(norm₂(f(norm(x))))   — pre-norm whose writes are normalized too (Ding et al. 2021; Gemma 3).
+    Sandwich:  x + dropout(norm₂(f(norm(x))))   — pre-norm with normalized updates (Ding et al. 2021; Gemma 3).
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Residual(nn.Module):
         return self.norm(x + self.dropout(f(x)))
 
     def update(self, x: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:
-        """What pre-norm adds to the stream."""
+        """Compute the update that pre-norm adds to the stream."""
         y = f(self.norm(x))
         return self.dropout(y if self.output_norm is None else self.output_norm(y))
 
@@ -93,12 +93,12 @@ class DecoderBlock(nn.Module):
         Args:
             x: the residual stream (B, T, C).
             mask: which keys may be attended to, in addition to causality. With a cache the mask itself must be causal
-                (`masks.cached_causal_mask`), because there the queries may be at any positions.
+                (`masks.cached_causal_mask`), because then the queries may be at any position.
             rotary: cos and sin of the positions of x, or None.
             cache: this layer's earlier keys and values, or None.
             memory: the encoder's output (B, S, C), or None.
-            memory_kv: in place of `memory`, its keys and values in this layer (`cross_attention.keys_values(memory)`),
-                computed once and used at every step of decoding.
+            memory_kv: this layer's keys and values of `memory` (`cross_attention.keys_values(memory)`), in its place:
+                computed once and used at every decoding step.
             memory_mask: (B, 1, 1, S), True where the source has a real token.
             token_values: (B, T, Hkv·D), added to the values of the self-attention, or None.
             position_bias: added to the scores of the self-attention, broadcastable to (B, H, T, S), or None.
@@ -122,7 +122,7 @@ class DecoderBlock(nn.Module):
 
 
 def make_attention(config: ModelConfig) -> MultiHeadAttention:
-    """The attention that a config describes."""
+    """Build the attention module that a config describes."""
     return MultiHeadAttention(
         d_model=config.d_model,
         n_heads=config.n_heads,
@@ -139,7 +139,7 @@ def make_attention(config: ModelConfig) -> MultiHeadAttention:
 
 
 def make_feed_forward(config: ModelConfig) -> FeedForward | SwiGLU | MixtureOfExperts:
-    """The feed-forward that a config describes, or as many of them as it has experts."""
+    """Build the feed-forward layer that a config describes, or a mixture of experts if it has experts."""
     if config.n_experts == 1:
         return make_expert(config)
     experts = (make_expert(config) for _ in range(config.n_experts))
@@ -147,25 +147,25 @@ def make_feed_forward(config: ModelConfig) -> FeedForward | SwiGLU | MixtureOfEx
 
 
 def make_expert(config: ModelConfig) -> FeedForward | SwiGLU:
-    """One feed-forward."""
+    """Build a single feed-forward layer."""
     if config.gate is not None:
         return SwiGLU(config.d_model, config.d_ff, config.bias, config.gate, config.fused)
     return FeedForward(config.d_model, config.d_ff, config.activation, config.bias, config.fused)
 
 
 def make_norm(config: ModelConfig) -> LayerNorm | RMSNorm:
-    """The norm that a config describes."""
+    """Build the norm that a config describes."""
     if config.norm == "rmsnorm":
         return RMSNorm(config.d_model, config.norm_eps, config.fused)
     return LayerNorm(config.d_model, config.norm_eps, config.bias, config.fused)
 
 
 def make_final_norm(config: ModelConfig) -> nn.Module:
-    """The norm after a stack of blocks: pre-norm needs one, post-norm blocks end with theirs."""
+    """Build the norm after the last block: pre-norm needs one, post-norm blocks already end with one."""
     return nn.Identity() if config.norm_position == "post" else make_norm(config)
 
 
 def make_residual(config: ModelConfig) -> Residual:
-    """The residual connection that a config describes, with its own norm or norms."""
+    """Build the residual connection that a config describes, including its norms."""
     output_norm = make_norm(config) if config.norm_position == "sandwich" else None
     return Residual(make_norm(config), config.dropout, config.norm_position != "post", output_norm)

@@ -2,9 +2,9 @@
 
 A causal model's keys and values at a position never change when later tokens arrive, so they are computed once and
 kept. The whole cache follows one rule: **slot p holds position p**. Sequences of different lengths then need no padding
-of their own: each writes at its own positions, and `cached_causal_mask` hides every slot beyond a query's position,
+between them: each writes at its own positions, and `cached_causal_mask` hides every slot beyond a query's position,
 whether it is empty or holds the rest of a padded prompt. (So prompts are padded on the right and their positions are
-simply 0, 1, 2, …; `positions.position_ids`, which gives padding position 0, is not for a cache.)
+simply 0, 1, 2, …; `positions.position_ids`, which gives padding position 0, must not be used with a cache.)
 
 Dimensions: L layers, B sequences, Hkv key/value heads, P slots, D head size, T new tokens, S source tokens.
 """
@@ -71,10 +71,10 @@ class KVCache:
     def rolling_layer(self, i: int, positions: Tensor) -> LayerCache:
         """Layer i of a cache whose P slots are a ring: position p is in slot p mod P, where it replaces p - P.
 
-        All that a `sliding_window` of P tokens needs (Jiang et al. 2023, "Mistral 7B", section 2): every token in the
-        ring is then in the window of the newest one, and the order of keys means nothing to attention. For one new
-        token at a time, at `positions` (B, 1); those of a longer prompt would overwrite each other. Here models do not
-        generate with it, because they keep the rule that slot p holds position p; lesson 12 does.
+        A `sliding_window` of P tokens needs no more than this (Jiang et al. 2023, "Mistral 7B", section 2): every token
+        in the ring is within the window of the newest one, and attention does not depend on the order of the keys. It
+        takes one new token at a time, at `positions` (B, 1); the tokens of a longer prompt would overwrite each other.
+        The library's models do not generate with it, because they rely on slot p holding position p; lesson 12 does.
         """
         return LayerCache(*self.layers[i], positions % self.length, min(int(positions.max()) + 1, self.length))
 
@@ -84,7 +84,7 @@ class KVCache:
 
     @property
     def n_bytes(self) -> int:
-        """The memory that keys and values take."""
+        """The memory of the keys and values, in bytes."""
         return sum(x.numel() * x.element_size() for pair in self.layers for x in pair)
 
     def select(self, rows: Tensor) -> KVCache:
@@ -100,7 +100,7 @@ class KVCache:
         ids = None if self.ids is None else self.ids[rows]
         return KVCache(copies(self.layers), copies(self.memory_kv), mask, ids)
 
-    # The methods below are for decoder-only models: sources differ in length, so they cannot be exchanged.
+    # The methods below are for decoder-only models: encoder outputs differ in length, so rows cannot be swapped.
 
     def rows(self, start: int, stop: int) -> KVCache:
         """A view of the sequences start … stop - 1: writing to it writes to this cache."""
@@ -125,7 +125,7 @@ class KVCache:
             self.ids[rows] = other.ids
 
     def resized(self, batch_size: int) -> KVCache:
-        """A copy with room for more sequences: these, then empty ones, `batch_size` in all."""
+        """Return a copy with `batch_size` sequences: the current ones, followed by empty ones."""
 
         def grow(x: Tensor) -> Tensor:
             return torch.cat([x, x.new_zeros(batch_size - len(x), *x.shape[1:])])
@@ -135,7 +135,7 @@ class KVCache:
 
 @dataclass
 class LayerCache:
-    """One layer of a `KVCache`, opened at the positions of the tokens that are being computed."""
+    """One layer of a `KVCache`, opened at the positions of the tokens being computed."""
 
     k: Tensor  # (B, Hkv, P, D)
     v: Tensor  # (B, Hkv, P, D)

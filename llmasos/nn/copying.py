@@ -1,11 +1,12 @@
-"""Copying: a decoder that writes a token of its vocabulary, or points at a token of the source.
+"""Copying: a decoder that generates a token from its vocabulary, or copies a token of the source.
 
 The pointer-generator of See, Liu and Manning 2017, "Get To The Point" (section 2.2, equations 8 and 9), after the
 pointer networks of Vinyals et al. 2015:
 
     P(w) = p_gen · P_vocab(w)  +  (1 - p_gen) · Σ a_s over the source positions s that hold w
 
-A token that was never written in training has no chance under P_vocab, but it can be copied from wherever it is read.
+A token that was never a target in training has almost no probability under P_vocab, but it can be copied from the
+source.
 
 Dimensions: B batch, T target positions, S source positions, C d_model, V vocabulary.
 """
@@ -25,7 +26,7 @@ def copy_distribution(p_gen: Tensor, vocabulary: Tensor, attention: Tensor, sour
     [0.38, 0.3, 0.32]
 
     Args:
-        p_gen: (B, T), the probability of writing instead of copying.
+        p_gen: (B, T), the probability of generating instead of copying.
         vocabulary: (B, T, V), a distribution over the vocabulary.
         attention: (B, T, S), a distribution over the source positions.
         source: (B, S) token ids.
@@ -38,7 +39,7 @@ def copy_distribution(p_gen: Tensor, vocabulary: Tensor, attention: Tensor, sour
 
 
 class CopyHead(nn.Module):
-    """From a decoder's hidden states to p_gen and the attention to the source, with one head of width C.
+    """Compute p_gen and the attention to the source from a decoder's hidden states, with one head of width C.
 
     Args:
         d_model: C.
@@ -51,7 +52,7 @@ class CopyHead(nn.Module):
         self.gate = nn.Linear(d_model, 1)
 
     def forward(self, x: Tensor, memory: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Where to point, and whether.
+        """Compute whether to copy, and from where.
 
         Args:
             x: the decoder's hidden states (B, T, C).

@@ -1,22 +1,22 @@
-"""Workarounds for slow spots of torch on a CPU, collected here so that the rest of `nn` is only the model.
+"""Workarounds for slow spots of torch on a CPU, collected here so that the rest of `nn` contains only the model.
 
 None of them changes a result by more than rounding, and none of them applies to a GPU.
 
 1. `linear`: a matrix times **one** vector, which is what cached generation consists of. The product is bound by reading
-   the matrix from memory, each weight being used once. torch hands it to BLAS's matrix-vector kernel, which on AMD's
-   processors runs on one thread, and on some of them does not read at full speed. The same product as a batch of two
-   (the upper and the lower half of the matrix) goes to other kernels: full speed, all threads. On two cores of two AMD
-   EPYCs, 1536 × 384 in float32: 215 µs → 48 µs and 55 µs → 40 µs. A matrix of fewer than 100,000 weights is read in
-   less time than the detour takes: 512 × 128, 7 µs → 11 µs. Intel's processors need none; on a Xeon it took three times
-   as long as the kernel.
+   the matrix from memory, each weight being used once. torch hands it to BLAS's matrix-vector kernel, which on AMD
+   processors runs on one thread, and on some of them does not reach full memory bandwidth. The same product as a batch
+   of two (the upper and the lower half of the matrix) goes to other kernels: full speed, all threads. On two cores of
+   two AMD EPYCs, 1536 × 384 in float32: 215 µs → 48 µs and 55 µs → 40 µs. A matrix of fewer than 100,000 weights is
+   read in less time than the detour takes: 512 × 128, 7 µs → 11 µs. Intel processors do not need the detour; on a Xeon
+   it took three times as long as the kernel.
 2. `sdpa`: attention under bfloat16 autocast. The backward pass of torch's bfloat16 kernel is several times slower on a
    CPU than that of its float32 kernel, so attention is computed in float32.
-3. `gelu`: torch hands GELU to oneDNN, which takes 6 to 25 µs to begin. For one token of a small model its formula,
-   written out, is faster.
+3. `gelu`: torch hands GELU to oneDNN, which has an overhead of 6 to 25 µs per call. For one token of a small model, the
+   formula written out is faster.
 4. `OMP_WAIT_POLICY` and `GOMP_SPINCOUNT`, set in `llmasos/__init__.py` because they must be set before torch is
    imported. By default OpenMP's threads wait for each other in a long busy loop. As soon as another program wants one
-   of the cores, a training step takes up to tens of times longer: a spinning thread keeps the one it waits for from
-   running. With these settings a thread spins for some microseconds and then sleeps.
+   of the cores, a training step takes up to tens of times longer: a spinning thread keeps the thread it is waiting for
+   off the core. With these settings a thread spins for a few microseconds and then sleeps.
 """
 
 import math
@@ -28,14 +28,14 @@ from torch.nn import functional as F
 
 
 def vector_kernel_is_slow() -> bool:
-    """Whether BLAS's matrix-vector kernel is slow on this processor: on any but Intel's."""
+    """Whether BLAS's matrix-vector kernel is slow on this processor, that is, on any that is not Intel's."""
     name = torch.cpu.get_capabilities().get("cpu_name") if hasattr(torch.cpu, "get_capabilities") else None
     return "intel" not in str(name or platform.processor()).lower()
 
 
 SLOW_VECTOR_KERNEL = vector_kernel_is_slow()
-SMALL_MATRIX = 100_000  # weights, for which `matvec` does not pay
-FEW_NUMBERS = 4096  # for which torch's GELU does not pay
+SMALL_MATRIX = 100_000  # weights; below this, `matvec` does not pay off
+FEW_NUMBERS = 4096  # elements; up to this, the formula is faster than torch's GELU
 
 
 def apply_linear(layer: nn.Module, x: Tensor) -> Tensor:
@@ -79,7 +79,7 @@ def sdpa(
 ) -> Tensor:
     """`F.scaled_dot_product_attention`, in float32 where a CPU would compute it in bfloat16.
 
-    A mask of floats is added to the scores, and gets their type.
+    A float mask is added to the scores, and is converted to their type.
     """
     is_slow = q.device.type == "cpu" and q.dtype == torch.bfloat16
     if attn_mask is not None and attn_mask.is_floating_point():

@@ -10,9 +10,10 @@ class Embedding(nn.Embedding):
     """`nn.Embedding`, a table (V, C): ids (B, T) → vectors (B, T, C)."""
 
     def reset_parameters(self) -> None:
-        """Skip the random values of a table on the "meta" device.
+        """Initialize the table, except on the "meta" device.
 
-        There are none to skip, but torch would import its compiler for them: a second and 70 MB at every start.
+        There is nothing to initialize there, but torch would import its compiler to do so: a second and 70 MB at every
+        start.
         """
         if not self.weight.is_meta:
             super().reset_parameters()
@@ -21,10 +22,10 @@ class Embedding(nn.Embedding):
 class NgramEmbedding(nn.Module):
     """A table (buckets, C) for each n = 2 … N, looked up by a hash of a token and the n - 1 before it.
 
-    So the first layer already knows what attention would otherwise have to learn to fetch, at the cost of a few
-    lookups (Pagnoni et al. 2024, BLT, section 3.2.1; Huang et al. 2025, "Over-Tokenized Transformer"). There are
-    Vⁿ n-grams, far too many for a row each: n-grams with the same hash share a row, and the token embedding tells most
-    of them apart.
+    This gives the first layer information that attention would otherwise have to learn to fetch, for a few lookups
+    (Pagnoni et al. 2024, BLT, section 3.2.1; Huang et al. 2025, "Over-Tokenized Transformer"). There are Vⁿ n-grams,
+    far too many for a row each: n-grams with the same hash share a row, and the token embedding tells most of them
+    apart.
 
     Args:
         max_ngram: N.

@@ -1,25 +1,26 @@
-"""A mixture of experts: many feed-forwards, of which each token uses only a few (Shazeer et al. 2017).
+"""A mixture of experts: many feed-forward layers, of which each token uses only a few (Shazeer et al. 2017).
 
     x (…, C) ─┬→ router → p = softmax(W_r x) (…, E) → the k experts with the highest p
               └→ these k experts → Σ g_i · expert_i(x) (…, C)
 
-The model has the weights of all E experts and computes as much as with k of them: its size and its cost are two
-choices. The weights g of the chosen experts are
+The model has the weights of all E experts but only the compute cost of k of them, so size and cost are chosen
+separately. The weights g of the chosen experts are
 
 - k > 1: p, divided by its sum over the chosen ones (Jiang et al. 2024, "Mixtral of Experts", section 2.1). This is the
   softmax over their logits alone.
 - k = 1: p itself (Fedus et al. 2021, "Switch Transformers", equation 2). Divided by its sum it would always be 1, and
   the loss would have no gradient for the router.
 
-Nothing makes the router use all experts: one that is chosen often learns fast and is chosen more often. The cure is a
-term of the loss, which `objectives/load_balancing.py` computes from what each layer records here.
+Nothing makes the router use all experts: one that is chosen often learns fast and is then chosen even more often. The
+remedy is a load-balancing loss, which `objectives/load_balancing.py` computes from the routing that each layer records
+here.
 
 **Capacity.** On many devices, each expert needs room for a fixed number of tokens. With a capacity factor f > 0 an
-expert takes at most ⌈f · k · T / E⌉ of the T tokens of a row in training, in their order; where an expert is full, a
-token does without it, and the residual connection carries it on (Fedus et al. 2021, section 2.2). A row is a group of
-its own, as in GShard (Lepikhin et al. 2020, section 2.2), so the tokens of other rows and the later ones of its own
-take no room from a token. Padding takes none either and does not count in T, if the layer knows it (`is_real`). In
-evaluation mode no token is dropped.
+expert takes at most ⌈f · k · T / E⌉ of the T tokens of a row in training, in order. A token whose expert is full skips
+it, and only the residual connection carries it on (Fedus et al. 2021, section 2.2). Each row is its own group, as in
+GShard (Lepikhin et al. 2020, section 2.2), so only earlier tokens of the same row compete for an expert's capacity.
+Padding does not use any and does not count in T, if the layer knows about it (`is_real`). In evaluation mode no token
+is dropped.
 
 Dimensions: E experts, k of them chosen for each token, B batch, T length, C d_model.
 """
@@ -34,18 +35,18 @@ from torch.nn import functional as F
 
 
 class Routing(NamedTuple):
-    """What a router has decided about some tokens, before any of them is dropped."""
+    """A router's decision for some tokens, before any are dropped."""
 
     probs: Tensor  # (…, E): the probability of each expert
-    chosen: Tensor  # (…, k) int64: the numbers of the chosen experts, the most probable one first
-    weights: Tensor  # (…, k): with which their outputs are added
+    chosen: Tensor  # (…, k) int64: the indices of the chosen experts, the most probable one first
+    weights: Tensor  # (…, k): the weights of their outputs in the sum
 
 
 def route(logits: Tensor, k: int) -> Routing:
     """Choose k experts for each token by the router's logits (…, E).
 
-    The softmax is computed in float32 at least, because rounded logits would change choices (Fedus et al. 2021, section
-    2.4).
+    The softmax is computed in at least float32, because rounded logits would change which experts are chosen (Fedus et
+    al. 2021, section 2.4).
 
     >>> _, chosen, weights = route(torch.tensor([3.0, 1.0, 1.0, 0.0]).log(), k=2)
     >>> chosen[0].item(), [round(weight, 2) for weight in weights.tolist()]
@@ -59,7 +60,7 @@ def route(logits: Tensor, k: int) -> Routing:
 
 
 def capacity_of(factor: float, k: int, T: int, n_experts: int) -> int:
-    """How many of T tokens an expert takes: ⌈f · k · T / E⌉.
+    """The capacity of an expert, in tokens of a row of T: ⌈f · k · T / E⌉.
 
     The product is rounded first, because 0.1 · 3 is 0.30000000000000004 in floating point.
 
@@ -70,13 +71,13 @@ def capacity_of(factor: float, k: int, T: int, n_experts: int) -> int:
 
 
 def within_capacity(chosen: Tensor, n_experts: int, capacity: int | Tensor, is_real: Tensor | None = None) -> Tensor:
-    """Which choices find room if each expert takes at most `capacity` tokens of a row: (…, T, k) booleans.
+    """Which choices are kept if each expert takes at most `capacity` tokens of a row: (…, T, k) booleans.
 
     Args:
-        chosen: (…, T, k), the numbers of the experts.
+        chosen: (…, T, k), the indices of the experts.
         n_experts: E.
         capacity: of each expert, for all rows or for each one (…, 1, 1).
-        is_real: (…, T) booleans, False = padding, which finds no room and takes none (None = no padding).
+        is_real: (…, T) booleans, False = padding, which is never kept and uses no capacity (None = no padding).
 
     >>> within_capacity(torch.tensor([[[0], [0], [1], [0]]]), n_experts=2, capacity=2).flatten().tolist()
     [True, True, True, False]
@@ -84,12 +85,12 @@ def within_capacity(chosen: Tensor, n_experts: int, capacity: int | Tensor, is_r
     choices = F.one_hot(chosen, n_experts)  # (…, T, k, E)
     if is_real is not None:
         choices = choices * is_real[..., None, None]
-    taken = choices.flatten(-3, -2).cumsum(dim=-2).view_as(choices)  # by this choice and those before it
+    taken = choices.flatten(-3, -2).cumsum(dim=-2).view_as(choices)  # counting this choice and all earlier ones
     return (choices.bool() & (taken <= torch.as_tensor(capacity, device=chosen.device)[..., None])).any(dim=-1)
 
 
 class MixtureOfExperts(nn.Module):
-    """A feed-forward in E versions, with a router that chooses k of them for each token: (…, C) → (…, C).
+    """E feed-forward layers, with a router that chooses k of them for each token: (…, C) → (…, C).
 
     Args:
         experts: E modules (…, C) → (…, C).
@@ -104,7 +105,7 @@ class MixtureOfExperts(nn.Module):
         self.router = nn.Linear(d_model, len(self.experts), bias=False)
         self.n_active, self.capacity_factor = n_active, capacity_factor
         self.recorded_routing: list[Routing] | None = None  # a list here collects the routing of every call
-        self.is_real: Tensor | None = None  # (B, T), which tokens of a call are no padding; None = all of them
+        self.is_real: Tensor | None = None  # (B, T), which tokens of a call are not padding; None = all of them
 
     def forward(self, x: Tensor) -> Tensor:
         return self.mix(x, self.router, list(self.experts))
@@ -112,7 +113,7 @@ class MixtureOfExperts(nn.Module):
     def mix(
         self, x: Tensor, router: Callable[[Tensor], Tensor], experts: Sequence[Callable[[Tensor], Tensor]]
     ) -> Tensor:
-        """What `forward` computes, by these functions in place of its own modules: (…, C) → (…, C)."""
+        """Compute `forward` with these functions in place of the module's own router and experts: (…, C) → (…, C)."""
         routing = route(router(x), self.n_active)
         if self.recorded_routing is not None:
             self.recorded_routing.append(routing)
@@ -128,7 +129,7 @@ class MixtureOfExperts(nn.Module):
         for i, expert in enumerate(experts):
             rows, choices = uses[..., i].nonzero(as_tuple=True)  # its tokens, and which of their k choices it is
             if not torch.compiler.is_compiling() and len(rows) == 0 and not torch.is_grad_enabled():
-                continue  # in training it runs also on no token: its gradient is then zero, and DDP waits for it
+                continue  # in training it runs even on zero tokens: DDP waits for its gradient, which is then zero
             out = expert(tokens[rows]) * weights[rows, choices, None]
             y = y.index_add(0, rows, out.to(y.dtype))
         return y.view_as(x)

@@ -1,4 +1,4 @@
-"""The feed-forward of a block: each position transforms by itself what attention has gathered for it."""
+"""The feed-forward layer of a block, applied to each position separately."""
 
 import math
 from collections.abc import Callable
@@ -43,8 +43,8 @@ def fused_relu2(x: Tensor) -> Tensor:
     return F.relu(x).square()
 
 
-# Name → (fused, formula). Both compute the same numbers; the fused one reads and writes memory only once. All have a
-# name, by which a pickled model finds them.
+# Name → (fused, formula). Both compute the same numbers; the fused one reads and writes memory only once. All are named
+# functions, because a pickled model stores them by name.
 ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
     "relu": (F.relu, relu),
     "gelu": (F.gelu, gelu),
@@ -74,8 +74,8 @@ class SwiGLU(nn.Module):
     """A feed-forward with a gate: (silu(x W_gate) ⊙ x W_up) W_down, where silu(x) = x · sigmoid(x).
 
     Shazeer 2020, "GLU Variants Improve Transformer". It has three matrices where FeedForward has two; with
-    d_ff = 8/3 C instead of 4 C both have equally many weights. The paper's other variants have another `activation`
-    than silu: GEGLU has gelu, ReGLU has relu.
+    d_ff = 8/3 C instead of 4 C, both have the same number of weights. The paper's other variants only change the
+    `activation`: GEGLU uses gelu, ReGLU relu.
     """
 
     def __init__(self, d_model: int, d_ff: int, bias: bool = False, activation: str = "silu", fused: bool = True):

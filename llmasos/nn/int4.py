@@ -1,18 +1,20 @@
 """Weight-only int4: the matrices of a trained model in about a sixth of their memory, for inference.
 
-With 15 numbers, -7 … 7, one scale for a whole row is too coarse: its largest weight decides how finely all others are
-told apart. So each row is cut into groups of 32 neighbors, and each group has a scale of its own (Shen et al. 2020,
+With 15 numbers, -7 … 7, one scale for a whole row is too coarse: its largest weight determines the resolution of all
+others. So each row is cut into groups of 32 consecutive weights, and each group has its own scale (Shen et al. 2020,
 "Q-BERT", section 3.3, for groups; 32 as in Dettmers & Zettlemoyer 2023, who compare group sizes at equal memory):
 
     s = max |group| / 7          one float for each group
     q = round(group / s)         four bits for each weight, two weights in a byte
     group ≈ q · s                off by at most s / 2
 
-A weight takes 4 bits, and its share of a scale 32 / group size: 5 bits with float32 scales and groups of 32, 4.5 with
-16-bit scales. Smaller groups err less and take more. `python -m llmasos quantize MODEL --kind int4` measures both.
+A weight takes 4 bits, plus 32 / group size for its part of a scale: 5 bits with float32 scales and groups of 32, 4.5
+with 16-bit scales. Smaller groups have smaller errors and take more memory. `python -m llmasos quantize MODEL --kind
+int4` measures both.
 
-**Speed.** As in `int8.py`, the weights become floats again just before the product, some rows at a time, here with a
-scale for each group. On a CPU this costs more than reading less memory saves. What int4 saves is memory.
+**Speed.** As in `int8.py`, the weights are converted back to floats just before the product, a few rows at a time, here
+with a scale for each group. On a CPU this costs more time than the lower memory traffic saves. The benefit of int4 is
+memory.
 """
 
 import torch
@@ -50,7 +52,7 @@ def quantize_groups(weight: Tensor, group_size: int = GROUP_SIZE) -> tuple[Tenso
 
 
 def dequantize_groups(packed: Tensor, scale: Tensor, n_in: int) -> Tensor:
-    """The reverse, rounded: packed weights (out, G · g / 2) and scales (out, G) → (out, in)."""
+    """Invert `quantize_groups`, up to rounding: packed weights (out, G · g / 2) and scales (out, G) → (out, in)."""
     q = torch.stack([packed & 15, packed >> 4], dim=2).view(*scale.shape, -1)  # (out, G, g)
     floats = (q.to(scale.dtype) - 8) * scale[..., None]
     return floats.view(len(packed), -1)[:, :n_in]

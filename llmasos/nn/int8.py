@@ -8,14 +8,14 @@ whole row, its *scale*, they fit the integers from −127 to 127 ("absmax" quant
     q = round(row / s)           one byte for each weight
     row ≈ q · s                  off by at most s / 2
 
-A matrix times a vector needs no float matrix: y = (q x) · s, since s is the same for a whole row and can be multiplied
-with the row's sum. Only weights are quantized; activations are not (their outliers would not survive it, as the same
-paper shows). Which matrices are, says `quantization.py`.
+A matrix-vector product needs no float matrix: y = (q x) · s, since s is the same for a whole row and can be applied to
+the row's sum. Only weights are quantized; activations are not (because of their outliers, as the same paper shows).
+`quantization.py` decides which matrices are quantized.
 
 **Speed.** torch's matrix products are for floats, so the bytes are converted back to floats just before the product,
-one block of rows at a time, which stays in the processor's cache meanwhile. On a CPU this costs about as much as
-reading less memory saves; for small models, which are in the cache anyway, it costs more. `python -m llmasos quantize`
-measures both. What int8 saves is memory.
+one block of rows at a time, which stays in the processor's cache. On a CPU this costs about as much time as the lower
+memory traffic saves; for small models, which are in the cache anyway, it costs more. `python -m llmasos quantize`
+measures both. The benefit of int8 is memory.
 """
 
 import torch
@@ -55,7 +55,7 @@ def rows_per_block(matrix: Tensor) -> int:
 
 
 class QuantizedLinear(nn.Module):
-    """What layers with rounded weights share: they are for inference only.
+    """Base class of layers with quantized weights, which are for inference only.
 
     Attributes:
         bias: (out,) or None; the float layer's own nn.Parameter.
@@ -69,7 +69,7 @@ class QuantizedLinear(nn.Module):
         raise NotImplementedError
 
     def check_no_gradient(self, x: Tensor) -> None:
-        """Raise UserError if a gradient is needed: the float weights that it would need are not kept."""
+        """Raise UserError if a gradient is needed: it would require the float weights, which are not kept."""
         if torch.is_grad_enabled() and x.requires_grad:
             raise UserError("the model is quantized and has no gradients; load it without quantize.")
 

@@ -1,13 +1,13 @@
-"""Multi-head latent attention (MLA): keys and values of all heads from one short vector, and only that is cached.
+"""Multi-head latent attention (MLA): cache one short vector per token, and compute all keys and values from it.
 
-    c = W_c x                      the latent vector of a token, as wide as the cache can afford
+    c = W_c x                      the latent vector of a token, much narrower than its keys and values
     k_h, v_h = W_h c               keys and values of every head, computed from it whenever they are needed
     r = rotary(W_r x)              one rotated key, shared by all heads
 
-DeepSeek-AI 2024, "DeepSeek-V2", section 2.1, equations 9 to 19. A head's score is that of two keys side by side, one
-from c without positions and r with them: if keys from c were rotated, they would depend on the position, and the matrix
-that makes them could not be moved to the queries (`absorbed`). Grouped-query attention saves by sharing heads; this
-saves by rank, with as many different heads as before.
+DeepSeek-AI 2024, "DeepSeek-V2", section 2.1, equations 9 to 19. A head's key is the concatenation of k_h, which has no
+position, and r, which has one. If k_h were rotated too, it would depend on the position, and W_h could not be moved
+into the queries (`absorbed`). Grouped-query attention saves memory by sharing heads; this saves it by low rank and
+keeps all heads different.
 
 The library's models do not use it: their cache holds keys and values.
 
@@ -58,15 +58,15 @@ class LatentAttention(nn.Module):
     def forward(
         self, x: Tensor, rotary: tuple[Tensor, Tensor], cache: LatentCache | None = None, absorbed: bool = False
     ) -> tuple[Tensor, LatentCache]:
-        """Let each new token gather from all tokens up to itself.
+        """Let each new token attend to all tokens up to itself.
 
         Args:
             x: (B, T, C), the new tokens.
             rotary: cos and sin (B, 1, T, R/2) of their positions (see `positions.RotaryEmbedding`).
             cache: of the earlier tokens; None = there are none.
-            absorbed: attend to the latent vectors themselves. The same numbers, without computing keys and values:
-                q · (W_k c) = (W_kᵀ q) · c, so W_k acts on the few queries instead of all the cached tokens, and W_v on
-                the output.
+            absorbed: attend to the latent vectors directly. This gives the same numbers without computing keys and
+                values: q · (W_k c) = (W_kᵀ q) · c, so W_k acts on the few queries instead of all the cached tokens, and
+                W_v on the output.
 
         Returns:
             The output (B, T, C), and the cache with the new tokens.
@@ -86,7 +86,7 @@ class LatentAttention(nn.Module):
         return self.out_proj(out.transpose(1, 2).flatten(2)), (latent, rotary_k)
 
     def attend_to_latents(self, q: Tensor, latent: Tensor, rotary_k: Tensor) -> Tensor:
-        """Attention of q (B, H, T, D + R) to (B, S, N) and (B, S, R) → (B, H, T, D): multi-query attention of c."""
+        """Attend from q (B, H, T, D + R) to the latents (B, S, N) and rotated keys (B, S, R): → (B, H, T, D)."""
         w_k, w_v = (
             p.weight.unflatten(0, (self.n_heads, self.head_size)) for p in (self.k_proj, self.v_proj)
         )  # (H, D, N)

@@ -1,7 +1,7 @@
 """LoRA: a linear layer that learns a change of low rank (Hu et al. 2021, section 4.1).
 
-Fine-tuning turns a pretrained matrix W (out, in) into W + ΔW. LoRA leaves W as it is and writes ΔW as the product of
-two thin matrices, which are all that is trained:
+Fine-tuning turns a pretrained matrix W (out, in) into W + ΔW. LoRA freezes W and writes ΔW as the product of two thin
+matrices; only these are trained:
 
     y = W x + b + (α / r) · B A x            A (r, in), B (out, r)
 
@@ -10,7 +10,8 @@ gradients, its optimizer's state and its file are that much smaller. A is random
 adapted layer computes what the pretrained one does. After training, W + (α / r) · B A is an ordinary matrix again
 (`merged`).
 
-The factor α / r keeps the size of the first steps the same for every rank, so one learning rate serves all of them.
+The factor α / r keeps the size of the first steps the same for every rank, so the same learning rate works for all of
+them.
 """
 
 import torch
@@ -35,7 +36,7 @@ class LoRALinear(nn.Linear):
         alpha: α; the adapter's output is multiplied by α / r.
 
     Raises:
-        UserError: the rank is larger than the layer is wide.
+        UserError: the rank is larger than the layer's input or output.
     """
 
     def __init__(self, layer: nn.Linear, rank: int, alpha: float):
@@ -62,7 +63,7 @@ class LoRALinear(nn.Linear):
         return self.lora_A.weight.size(0)
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) + self.lora_B(self.alpha / self.rank * self.lora_A(x))  # scaled where it is thin
+        return super().forward(x) + self.lora_B(self.alpha / self.rank * self.lora_A(x))  # scaled where it is smallest
 
     @torch.no_grad()
     def delta(self) -> Tensor:
@@ -71,7 +72,7 @@ class LoRALinear(nn.Linear):
 
     @torch.no_grad()
     def merged(self) -> nn.Linear:
-        """An ordinary layer with the weight W + ΔW: the same outputs up to rounding, and no extra cost.
+        """Return an ordinary layer with the weight W + ΔW: the same outputs up to rounding, at no extra cost.
 
         W is changed in place, so that a large model needs no second copy.
         """

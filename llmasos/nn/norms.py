@@ -1,7 +1,8 @@
 """Normalization of each position's features: LayerNorm and RMSNorm.
 
-Each is here as its formula (a function, the definition) and as a module that calls torch's fused kernel for the same
-numbers. The mean and the mean square are over the last axis: the C features of one token, never over the batch.
+Each has two implementations: the formula (a function, the definition), and a module that calls torch's fused kernel for
+the same numbers. The mean and the mean square are over the last axis: the C features of one token, never over the
+batch.
 """
 
 import torch
@@ -47,6 +48,6 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.fused:
-            weight = self.weight.to(x.dtype)  # under autocast q and k are bf16; two types would miss the fused kernel
+            weight = self.weight.to(x.dtype)  # under autocast q and k are bf16; the fused kernel needs one type
             return F.rms_norm(x, weight.shape, weight, self.eps)
         return rms_norm(x, self.weight, self.eps)

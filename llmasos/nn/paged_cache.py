@@ -1,10 +1,10 @@
-"""The key/value cache in pages: a `KVCache` in which the tokens of a sequence are wherever there was room.
+"""The paged key/value cache: a `KVCache` whose sequences are stored in pages, anywhere in memory.
 
-All keys of a layer are in one tensor, page after page. Which pages belong to a sequence, and in which order, is in its
-page table (`pages.py`):
+All keys of a layer are in one tensor, page after page. A sequence's page table says which pages belong to it, and in
+which order (`pages.py`):
 
     table of a    4 1          pages   0  1  2  3  4  5  6
-    table of b    4 2 6                ·  a  b  ·  ab ·  b       page 4: their common beginning, stored once
+    table of b    4 2 6                ·  a  b  ·  ab ·  b       page 4: their common prefix, stored once
 
 A new token is written to its place in its page. Before attention, the pages of each sequence are gathered by its table
 into (B, Hkv, S, D), one copy per layer and step, and attention reads them as it reads the slots of a `KVCache`. (The
@@ -30,7 +30,7 @@ class PagedKVCache(KVCache):
     Attributes:
         layers: L pairs of tensors (N, G, Hkv, D).
         ids: (N, G) int64, the tokens, for a model that embeds n-grams of them; None = not needed.
-        table: (B, n) int64, the pages of each sequence, in order; after its last page, any number.
+        table: (B, n) int64, the pages of each sequence, in order; entries after its last page are arbitrary.
     """
 
     table: Tensor = field(default_factory=lambda: torch.zeros(0, 0, dtype=torch.long))
@@ -47,7 +47,7 @@ class PagedKVCache(KVCache):
 
     @property
     def n_pages(self) -> int:
-        """N, how many pages there is memory for."""
+        """N, the number of pages that memory has been allocated for."""
         return self.layers[0][0].size(0)
 
     @property
@@ -62,16 +62,16 @@ class PagedKVCache(KVCache):
 
     @property
     def length(self) -> int:
-        """How many tokens of each sequence the table has room for."""
+        """The number of tokens of each sequence that the table has room for."""
         return self.table.size(1) * self.page_size
 
     def resized(self, batch_size: int) -> PagedKVCache:
-        """A copy with memory for more pages: these, then empty ones, `batch_size` in all."""
+        """Return a copy with `batch_size` pages: the current ones, followed by empty ones."""
         bigger = super().resized(batch_size)
         return PagedKVCache(bigger.layers, ids=bigger.ids, table=self.table)
 
     def with_table(self, table: Tensor) -> PagedKVCache:
-        """The same memory for the sequences with these pages (B, n): writing to it writes to this cache."""
+        """Return a view of the same memory with another page table (B, n): writing to it writes to this cache."""
         return PagedKVCache(self.layers, ids=self.ids, table=table)
 
     def layer(self, i: int, positions: Tensor, end: int) -> LayerCache:
@@ -79,7 +79,7 @@ class PagedKVCache(KVCache):
         return PagedLayerCache(*self.layers[i], positions, end, self.places(positions, end))
 
     def places(self, positions: Tensor, end: int) -> Places:
-        """Where tokens at `positions` (B, T) are written, and the first `end` tokens of each sequence are read."""
+        """Locate the new tokens at `positions` (B, T), and the first `end` tokens of each sequence, in memory."""
         positions = positions.expand(self.batch_size, -1)
         pages = self.table.gather(1, positions // self.page_size)  # (B, T)
         n = -(-end // self.page_size)
@@ -95,7 +95,7 @@ class PagedKVCache(KVCache):
 
 @dataclass
 class Places:
-    """Where the tokens of one step are in the memory of a layer, the same for all layers.
+    """The memory locations of the tokens of one step, the same in all layers.
 
     Attributes:
         write: (B·T,), the place of each new token, counted through all pages.
@@ -121,7 +121,7 @@ class Places:
 
 @dataclass
 class PagedLayerCache(LayerCache):
-    """One layer of a `PagedKVCache`, opened at the positions of the tokens that are being computed."""
+    """One layer of a `PagedKVCache`, opened at the positions of the tokens being computed."""
 
     places: Places
 

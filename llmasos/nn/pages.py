@@ -1,22 +1,22 @@
-"""Pages of a key/value cache: which are free, who uses them, and what is in them. Only numbers; no keys, no values.
+"""Bookkeeping for a paged key/value cache: which pages are free, which are shared, and what they hold. No tensors here.
 
-A sequence that gets room for its longest possible text leaves most of it empty. So memory is cut into pages of a few
-tokens, as an operating system does it, and a sequence gets one more page when its last one is full (Kwon et al. 2023,
-"PagedAttention", section 4). Its **page table** is the list of its pages: position p is in page p // page_size of the
-list, at place p mod page_size. At most page_size - 1 places of a text are empty.
+Reserving memory for the longest possible text of each sequence would leave most of it empty. So memory is divided into
+pages of a few tokens, as in an operating system, and a sequence gets another page when its last one is full (Kwon et
+al. 2023, "PagedAttention", section 4). Its **page table** is the list of its pages: position p is in page p //
+page_size of the list, at place p mod page_size. At most page_size - 1 places per sequence are wasted.
 
 **Shared prefixes.** Keys and values of a token depend on the tokens up to it and on nothing after it, so two texts with
-the same beginning can use the same pages. Only whole pages are shared: nothing is ever written into them again, so no
-copy has to be made when texts part, and a page is free again when the last text that uses it has ended.
+the same beginning can use the same pages. Only full pages are shared: they are never written to again, so nothing has
+to be copied where the texts diverge, and a page becomes free when the last sequence that uses it has ended.
 
 **How a known prefix is found.** A page is remembered by a hash of its tokens *and of the hash of the page before it*:
 
     h₁ = H(tokens of page 1)      h₂ = H(h₁, tokens of page 2)      …
 
-so equal hashes mean equal texts from the beginning on, and a new prompt is compared page by page until one is unknown.
-H is cryptographic (BLAKE2b, 128 bits): nobody can make a prompt that meets the pages of another one by chance or by
-intent. A page that is free keeps its content until it is given away, and can be found as long; those freed longest ago
-are given away first.
+so equal hashes mean equal texts from the start, and a new prompt is looked up page by page until one is unknown. H is
+cryptographic (BLAKE2b, 128 bits), so a prompt cannot match another prompt's pages, whether by accident or by design. A
+free page keeps its content, and can still be found, until it is allocated again; the least recently freed pages are
+reused first.
 """
 
 from array import array
@@ -30,7 +30,7 @@ class PagePool:
     >>> pool = PagePool(n_pages=4, page_size=2)
     >>> pages = pool.allocate(2)
     >>> pool.remember(pages, [7, 8, 9, 6])
-    >>> pool.find([7, 8, 9, 5, 1]) == pages[:1]  # the second page is another one
+    >>> pool.find([7, 8, 9, 5, 1]) == pages[:1]  # the second page differs
     True
 
     Args:
@@ -43,10 +43,10 @@ class PagePool:
 
     def __init__(self, n_pages: int, page_size: int):
         self.n_pages, self.page_size, self.n_used = n_pages, page_size, 0
-        self._n_readers: list[int] = []  # of each page that has been used
-        self._freed: dict[int, None] = {}  # pages without a reader, those freed longest ago first
+        self._n_readers: list[int] = []  # number of sequences using each page
+        self._freed: dict[int, None] = {}  # pages in use by no sequence, least recently freed first
         self._hashes: dict[int, bytes] = {}  # page → hash of the text up to its end, if it is full and computed
-        self._pages: dict[bytes, int] = {}  # and back; of pages with equal content, one
+        self._pages: dict[bytes, int] = {}  # the inverse; of pages with equal content, only one
 
     @property
     def n_free(self) -> int:
@@ -68,10 +68,10 @@ class PagePool:
         return -(-n_tokens // self.page_size)
 
     def allocate(self, n: int) -> list[int]:
-        """Take n free pages for one sequence. Their content is forgotten.
+        """Take n free pages for a sequence. Their previous content is forgotten.
 
         Raises:
-            ValueError: there are not so many.
+            ValueError: fewer than n pages are free.
         """
         if n > self.n_free:
             raise ValueError(f"{n} pages are needed and {self.n_free} are free")
@@ -91,13 +91,13 @@ class PagePool:
         return page
 
     def share(self, pages: Sequence[int]) -> None:
-        """Give pages that `find` found to one sequence more."""
+        """Record that another sequence uses these pages, which `find` has returned."""
         for page in pages:
             self._n_readers[page] += 1
             self._freed.pop(page, None)
 
     def free(self, pages: Sequence[int]) -> None:
-        """Take pages from one sequence; the last ones of a text are given away before the first ones."""
+        """Release a sequence's pages; the last pages of a text will be reused before the first ones."""
         for page in reversed(pages):
             self._n_readers[page] -= 1
             if self._n_readers[page] == 0:
@@ -108,7 +108,7 @@ class PagePool:
         return page in self._hashes
 
     def remember(self, pages: Sequence[int], ids: Sequence[int]) -> None:
-        """Let the full ones among the pages of a text be found; a page that is known already is left as it is.
+        """Make the full pages of a text available to `find`; pages that are already known are unchanged.
 
         Args:
             pages: the page table of a sequence.
@@ -123,7 +123,7 @@ class PagePool:
             self._pages.setdefault(digest, pages[i])
 
     def find(self, ids: Sequence[int]) -> list[int]:
-        """The pages of the longest known prefix of a text, whole pages only."""
+        """Return the pages of the longest known prefix of a text, full pages only."""
         pages: list[int] = []
         digest = b""
         while len(ids) >= (len(pages) + 1) * self.page_size:

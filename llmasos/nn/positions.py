@@ -1,9 +1,9 @@
-"""Positions: five ways to tell a model, which by itself sees a set and not a sequence, where each token is.
+"""Positions: five ways to give a model the order of its tokens, which attention by itself treats as a set.
 
 Learned and sinusoidal positions are vectors added to the token embeddings at the bottom. Rotary positions rotate the
-queries and keys inside every attention, so that their dot product depends only on the distance. ALiBi lowers each
-score in proportion to the distance; T5 adds to it a trained number for each range of distances. A decoder with none of
-them (NoPE) still knows something of the order, because each token sees only those before it (Kazemnejad et al. 2023).
+queries and keys inside every attention, so that their dot product depends only on the distance. ALiBi lowers each score
+in proportion to the distance; T5 adds a trained bias for each range of distances. A decoder with none of them (NoPE)
+can still infer something about the order, because each token sees only those before it (Kazemnejad et al. 2023).
 
 Dimensions: B batch, T length, C d_model, H heads, D head size, P the number of positions (context_length).
 """
@@ -32,11 +32,11 @@ class LearnedPositions(Embedding):
 
 
 class ComputedTables(nn.Module):
-    """A module with tables that are computed, not trained, and are therefore in no file of weights.
+    """A module whose tables are computed, not trained, and therefore not saved with the weights.
 
-    They are buffers, so they follow the model to its device and its dtype, and after each move they are filled again:
-    `to_empty`, which gives a model from the "meta" device memory without values, would otherwise leave them undefined
-    whatever weights are loaded, and a model that was once converted to bfloat16 and back would keep rounded ones.
+    They are buffers, so they follow the model to its device and dtype, and they are recomputed after each move:
+    `to_empty`, which allocates memory for a model from the "meta" device without filling it, would otherwise leave them
+    undefined, and a model that was once converted to bfloat16 and back would keep rounded values.
     """
 
     def tables(self) -> dict[str, Tensor]:
@@ -61,7 +61,7 @@ class SinusoidalPositions(ComputedTables):
     """Fixed waves of geometrically growing length: (B, T) positions → (B, T, C).
 
     PE(p, 2i) = sin(p / 10000^(2i/C)), PE(p, 2i+1) = cos(p / 10000^(2i/C)); "Attention Is All You Need", section 3.5.
-    With `halves` the order is another: first all sines, then all cosines (Marian's translators).
+    With `halves` the order is different: first all sines, then all cosines (Marian's translators).
     """
 
     table: Tensor  # (P, C)
@@ -92,7 +92,7 @@ class RotaryEmbedding(ComputedTables):
             3).
         scaling: how the frequencies are scaled for texts longer than those of pretraining; None = not at all.
 
-    With a `head_size` below that of the attention only so many features of each head are rotated (GPT-NeoX).
+    If `head_size` is smaller than the attention's, only that many features of each head are rotated (GPT-NeoX).
     """
 
     cos: Tensor  # (P, D/2)
@@ -118,8 +118,8 @@ def apply_rotary(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotate the planes of queries or keys: x (B, H, T, D); cos, sin (B, 1, T, D/2); returns (B, H, T, D).
 
     Plane i consists of dimensions i and i + D/2, the layout of Llama's published weights. (The RoFormer paper pairs 2i
-    with 2i+1: the same with the dimensions in another order.) If there are fewer than D/2 planes, they are made of the
-    first dimensions, and the others keep their values.
+    with 2i+1: the same with the dimensions in another order.) If there are fewer than D/2 planes, they use the first
+    dimensions, and the others are not rotated.
     """
     n_planes = cos.size(-1)
     a, b, rest = x.split((n_planes, n_planes, x.size(-1) - 2 * n_planes), dim=-1)  # (B, H, T, D/2) twice, and nothing
@@ -128,7 +128,7 @@ def apply_rotary(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 class ALiBi(ComputedTables):
-    """What scores are lowered by, from the distance of a query and a key (Press et al. 2022, "Train short, test long").
+    """Attention with linear biases: scores decrease with distance (Press et al. 2022, "Train short, test long").
 
     Args:
         n_heads: H.
@@ -153,7 +153,7 @@ class ALiBi(ComputedTables):
 def alibi_slopes(n_heads: int) -> Tensor:
     """How much each head lowers a score per position of distance, (H,): 2^(-8/H), 2^(-16/H), …, 2^-8.
 
-    Press et al. 2022, "Train short, test long", section 3. If H is no power of 2, the slopes of the next smaller one
+    Press et al. 2022, "Train short, test long", section 3. If H is not a power of 2, the slopes of the next smaller one
     come first, then every other one of the next larger (their code).
 
     >>> alibi_slopes(4).tolist(), len(alibi_slopes(6))
@@ -167,7 +167,7 @@ def alibi_slopes(n_heads: int) -> Tensor:
 
 
 def alibi_bias(slopes: Tensor, positions: Tensor, S: int) -> Tensor:
-    """What ALiBi adds to the scores: - slope · distance, (B, H, T, S), for queries at `positions` (B, T).
+    """The bias that ALiBi adds to the scores: - slope · distance, (B, H, T, S), for queries at `positions` (B, T).
 
     >>> alibi_bias(torch.tensor([0.5]), torch.tensor([[2]]), 3)
     tensor([[[[-1.0000, -0.5000,  0.0000]]]])
@@ -177,15 +177,15 @@ def alibi_bias(slopes: Tensor, positions: Tensor, S: int) -> Tensor:
 
 
 class RelativePositionBias(nn.Module):
-    """What T5 adds to the scores: a trained number for each head and each range of distances between key and query.
+    """The bias that T5 adds to the scores: a trained number for each head and each range of key–query distances.
 
-    Raffel et al. 2020, section 2.1. One table serves all layers, and positions are nowhere else.
+    Raffel et al. 2020, section 2.1. One table is shared by all layers, and the model has no other positions.
 
     Args:
         n_heads: H.
         n_buckets: the number of ranges, each with a row of the table.
-        max_distance: all distances from here on are in one range.
-        causal: whether no key is after its query; otherwise half of the ranges are for those.
+        max_distance: all distances from this one on share a range.
+        causal: whether keys are never after their query; otherwise half of the ranges are for later keys.
     """
 
     def __init__(self, n_heads: int, n_buckets: int, max_distance: int, causal: bool):
@@ -201,7 +201,7 @@ class RelativePositionBias(nn.Module):
 
 
 def relative_buckets(ahead: Tensor, n_buckets: int, max_distance: int, causal: bool) -> Tensor:
-    """The range of each distance: half of the ranges are one distance each, the others grow geometrically.
+    """The bucket of each distance: half of the buckets hold one distance each, the others grow geometrically.
 
     Args:
         ahead: how far a key is after its query (negative = before it), of any shape.
@@ -237,7 +237,7 @@ def position_ids(ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
 
 
 def make_position_embedding(config: ModelConfig) -> LearnedPositions | SinusoidalPositions | None:
-    """The positions that a config adds to the token embeddings, or None: rotary ones or none at all."""
+    """Build the positions that a config adds to the token embeddings; None if they are rotary or there are none."""
     if config.positions == "learned":
         return LearnedPositions(config.context_length, config.d_model)
     if config.positions.startswith("sinusoidal"):
@@ -246,21 +246,21 @@ def make_position_embedding(config: ModelConfig) -> LearnedPositions | Sinusoida
 
 
 def make_rotary(config: ModelConfig) -> RotaryEmbedding | None:
-    """The rotary positions that a config describes, or None if it has others."""
+    """Build the rotary positions that a config describes, or None if its positions are of another type."""
     if config.positions != "rotary":
         return None
     return RotaryEmbedding(config.context_length, config.n_rotated, config.rope_theta, config.rope_scaling)
 
 
 def make_local_rotary(config: ModelConfig) -> RotaryEmbedding | None:
-    """Those of layers with a sliding window, or None if they have the same as all others."""
+    """Build the rotary positions of sliding-window layers, or None if they are the same as in the other layers."""
     if config.local_rope_theta is None:
         return None
     return RotaryEmbedding(config.context_length, config.n_rotated, config.local_rope_theta)
 
 
 def make_relative_bias(config: ModelConfig, causal: bool) -> RelativePositionBias | None:
-    """The relative positions that a config adds to the scores, or None."""
+    """Build the relative position bias that a config adds to the scores, or None."""
     if not config.relative_attention_num_buckets:
         return None
     buckets, distance = config.relative_attention_num_buckets, config.relative_attention_max_distance

@@ -2,14 +2,14 @@
 
 - "int8": every large matrix has one byte for each weight and one scale for each row (`int8.py`).
 - "int4": the matrices from features to features have half a byte for each weight and one scale for each group of 32
-  (`int4.py`). The token embedding and the output layer keep int8: every token passes through them, and their errors
-  meet no further layer that could correct them.
+  (`int4.py`). The token embedding and the output layer keep int8: every token passes through them, and no later layer
+  can compensate for their errors.
 
 Not quantized are
 
 - norms, biases and the embeddings of positions and segments: together they are a hundredth of a model;
-- the small output layers of heads, and the routers of a mixture of experts (`SKIPPED`): they have a few rows, too few
-  for rounding errors to average out, and a router that errs asks another expert.
+- the small output layers of heads, and the routers of a mixture of experts (`SKIPPED`): they have too few rows for
+  rounding errors to average out, and a small error in a router selects another expert.
 
 A token embedding that is tied to the output layer remains one table: its rows are the output channels of that layer, so
 one table and one scale per row serve both.
@@ -24,7 +24,7 @@ from llmasos.nn.int4 import Int4Linear, quantize_groups
 from llmasos.nn.int8 import Int8Embedding, Int8Linear, QuantizedLinear, quantize_rows
 from llmasos.nn.lora import LoRALinear
 
-SKIPPED = ("head", "next_sentence_head", "router")  # a classifier, a span extractor, BERT's second output layer
+SKIPPED = ("head", "next_sentence_head", "router")  # of classifiers, of BERT, of experts
 OUTPUT = ("lm_head", "decoder")  # the layers to the vocabulary, of a GPT or Transformer and of BERT's masked-LM head
 QUANTIZE = ("int8", "int4")  # the values of `quantize=`, besides None
 
@@ -67,7 +67,7 @@ def children(model: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Module]]:
 
 
 def quantized_layers(model: nn.Module) -> list[QuantizedLinear]:
-    """The layers with rounded weights, each once, even if it is tied to another."""
+    """The quantized layers, each only once, even if it is tied to another."""
     return [module for module in model.modules() if isinstance(module, QuantizedLinear)]
 
 

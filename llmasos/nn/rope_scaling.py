@@ -17,18 +17,19 @@ TYPES = ("llama3", "linear", "ntk", "yarn")
 
 @dataclass(frozen=True)
 class RopeScaling:
-    """One of four ways to read texts that are `factor` times as long as those of pretraining.
+    """One of four ways to handle texts that are `factor` times as long as those of pretraining.
 
-    A plane that rotates many times within the original context distinguishes near positions. One that does not complete
-    a single rotation there distinguishes far ones, and at later positions reaches angles it has never seen.
+    A plane that rotates many times within the original context distinguishes nearby positions. One that does not
+    complete a single rotation distinguishes distant ones, and beyond the context it reaches angles never seen in
+    training.
 
     - "linear": every frequency is divided by `factor`, so that no angle is new (position interpolation, Chen et al.
-      2023). Near positions become harder to tell apart.
+      2023). Nearby positions become harder to distinguish.
     - "ntk": the base grows, so that the slowest plane is slowed down by `factor` and the fastest not at all
       ("NTK-aware" scaling, bloc97 2023; Peng et al. 2023, "YaRN", section 3.1). `dynamic_ntk` chooses its factor for
       the length of a text.
-    - "yarn": slow planes are scaled as in "linear", fast ones are left as they are, with a ramp over the planes
-      between; and all scores grow a little (Peng et al. 2023, sections 3.2 to 3.4).
+    - "yarn": slow planes are scaled as in "linear", fast ones are unchanged, with a ramp over the planes in between;
+      and all scores are scaled up slightly (Peng et al. 2023, sections 3.2 to 3.4).
     - "llama3": the same idea with a ramp over the frequencies and without the last step (Llama 3.1).
 
     Attributes:
@@ -37,8 +38,8 @@ class RopeScaling:
         high_freq_factor: llama3: planes that rotate more often than this are fast; above `low_freq_factor`.
         original_context_length: llama3 and yarn: the context of pretraining, in tokens.
         type: one of TYPES.
-        beta_fast, beta_slow: yarn: what the two above are there; α and β in the paper.
-        attention_factor: yarn: by which rotated queries and keys are multiplied (None = 0.1 · ln(factor) + 1).
+        beta_fast, beta_slow: yarn: the corresponding thresholds; β and α in the paper.
+        attention_factor: yarn: multiplies the rotated queries and keys (None = 0.1 · ln(factor) + 1).
     """
 
     factor: float
@@ -66,7 +67,7 @@ class RopeScaling:
 
     @classmethod
     def from_dict(cls, values: dict) -> RopeScaling:
-        """From the object in a `config.json`. Raises UserError if its fields are others."""
+        """Build from the object in a `config.json`. Raises UserError if it has missing or unknown fields."""
         names = {field.name for field in fields(cls)}
         if not {"factor"} <= set(values) <= names:
             raise UserError(f"rope_scaling has the fields {sorted(values)}; expected {sorted(names)}.")
@@ -74,7 +75,7 @@ class RopeScaling:
 
     def scale(self, frequencies: Tensor, base: float) -> Tensor:
         """The scaled frequencies of the planes (D/2,), in radians per position; plane i had base^(-2i/D)."""
-        import torch  # here, because a config needs none of it
+        import torch  # here, because a config does not need torch
 
         if self.type == "linear":
             return frequencies / self.factor
@@ -93,12 +94,12 @@ class RopeScaling:
         return kept * frequencies + (1.0 - kept) * frequencies / self.factor
 
     def plane_that_rotates(self, times: float, n_planes: int, base: float) -> float:
-        """The number of the plane, not a whole one, that rotates this many times within the original context."""
+        """The (fractional) index of the plane that rotates this many times within the original context."""
         return n_planes * math.log(self.original_context_length / (times * 2.0 * math.pi)) / math.log(base)
 
     @property
     def magnitude(self) -> float:
-        """By which rotated queries and keys are multiplied: scores grow by its square."""
+        """The factor of the rotated queries and keys: scores are scaled by its square."""
         if self.type != "yarn":
             return 1.0
         return 0.1 * math.log(self.factor) + 1.0 if self.attention_factor is None else self.attention_factor
@@ -108,13 +109,13 @@ def dynamic_ntk(length: int, original_context_length: int, factor: float = 1.0) 
     """The "ntk" scaling for a text of this length: none within the original context, then more and more.
 
     Dynamic NTK scaling (emozilla 2023; Peng et al. 2023, "YaRN", section 3.3), as in transformers: the base is that of
-    "ntk" with the factor · length / original_context_length - (factor - 1). With the factor 1 it is just as strong as
-    the text is long.
+    "ntk" with the factor · length / original_context_length - (factor - 1). With factor 1, the scaling is exactly
+    length / original_context_length.
 
-    It is a function and no type of `RopeScaling`, because a model whose frequencies depend on the length computes other
-    keys for *all* tokens whenever one more arrives. None of those in a KV cache would then be right, and a token would
-    change what was computed before it. So choose the length first: `extend_context(model, n, dynamic_ntk(n, 48))` reads
-    texts of up to n tokens.
+    It is a function, not a type of `RopeScaling`, because a model whose frequencies depend on the length computes
+    different keys for *all* tokens whenever one more arrives. A KV cache would then be invalid, and a new token would
+    change the results of earlier ones. So choose the length first: `extend_context(model, n, dynamic_ntk(n, 48))`
+    handles texts of up to n tokens.
 
     >>> dynamic_ntk(192, 48).factor, dynamic_ntk(30, 48).factor
     (4.0, 1.0)

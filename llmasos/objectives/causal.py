@@ -34,8 +34,8 @@ class CausalLM:
     def collate(self, examples: Sequence[np.ndarray], rngs: Sequence[MakeRng] = ()) -> Batch:
         """Stack windows into `ids` and `targets`, both (B, T).
 
-        Shorter windows are padded on the right, and their padding has the target IGNORE_INDEX. It needs no attention
-        mask: every real token comes before the padding and cannot attend to it.
+        Shorter windows are padded on the right, and their padding has the target IGNORE_INDEX. No attention mask is
+        needed: every real token comes before the padding and cannot attend to it.
         """
         windows, attention_mask = pad(examples, 0)  # (B, T + 1)
         targets = windows.masked_fill(~attention_mask, IGNORE_INDEX)
@@ -51,5 +51,5 @@ class CausalLM:
         return {"causal": F.cross_entropy(logits.float(), targets, reduction="sum")}
 
     def predictions(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The logits (B·T, V) of all positions, and their targets (B·T,), of which some are IGNORE_INDEX."""
+        """The logits (B·T, V) of all positions, and their targets (B·T,), some of which are IGNORE_INDEX."""
         return model(batch["ids"]).flatten(0, 1), batch["targets"].flatten()

@@ -5,8 +5,8 @@ It is given a model, an objective, data and settings, and for each step computes
     examples of this step  →  micro-batches  →  loss  →  gradients  →  clipping  →  optimizer
 
 Each term of the loss is summed over its targets and divided by their number in the *whole* global batch: all
-micro-batches and all processes. So it makes no difference into how many parts a batch is split. Then the terms are
-added.
+micro-batches and all processes. So the number of parts into which a batch is split makes no difference. Then the terms
+are added.
 
 Everything random is a function of (seed, step, row or rank). So a step can be replayed by itself, a checkpoint needs no
 state of a random number generator, and the number of processes does not change what the model is trained on.
@@ -43,14 +43,14 @@ from llmasos.training.optimizers import learning_rate_factor, make_optimizers, s
 from llmasos.training.recipe import TrainingSettings
 
 STOPPING = "stopping, as soon as it can be saved; press Ctrl-C again to stop at once."
-STOPPED_ELSEWHERE = 143  # the exit status where another process was asked to stop: that of SIGTERM
+STOPPED_ELSEWHERE = 143  # the exit status if another process was asked to stop: that of SIGTERM
 
 
 class TrainingData(Protocol):
-    """An endless stream of training examples, in an order that depends on the seed alone.
+    """An endless stream of training examples, in an order that depends only on the seed.
 
-    If it is faster to make many at once, as for texts that the model itself writes, it also has a method
-    `examples(seed, indices)`; the validation examples may have one, too.
+    A source that produces several examples at once faster, such as texts that the model itself generates, also has a
+    method `examples(seed, indices)`; validation examples may have one, too.
     """
 
     examples_per_epoch: int  # after this many examples, all data has been seen about once
@@ -61,7 +61,7 @@ class TrainingData(Protocol):
 
 @dataclass(frozen=True)
 class StepResult:
-    """What one optimizer step reports: over the global batch, of all processes.
+    """The result of one optimizer step, over the global batch of all processes.
 
     Attributes:
         loss: the mean loss of the targets in nats, added up over the terms of the objective.
@@ -80,7 +80,7 @@ class StepResult:
 
 @dataclass(frozen=True)
 class Result:
-    """How a run ended.
+    """The outcome of a run.
 
     Attributes:
         state: after the last step.
@@ -99,20 +99,20 @@ class Result:
 
 
 class Trainer:
-    """Trains a model: make a trainer, call `resume()` if the run continues, then `train()`.
+    """Trains a model: create a trainer, call `resume()` to continue a run, then `train()`.
 
     Args:
-        model: on its device.
+        model: the model, on its device.
         objective: turns examples into batches, and a model and a batch into a loss.
         train: the source of training examples.
         val: the validation examples; every validation uses all of them.
         settings: the hyperparameters.
         run: the run's folder.
         save_tokenizer: writes the tokenizer into a checkpoint's folder.
-        origin: what the run was started with, which every checkpoint holds (see `run_folder`).
-        context: this process's place among several.
+        origin: what the run was started with, saved in every checkpoint (see `run_folder`).
+        context: this process's rank among several.
         flops_per_token: the cost of a prediction, for the MFU; None = not shown.
-        unit: what the targets are, in the plural, for the throughput.
+        unit: what a target is, in the plural ("tokens"), for the throughput.
         after_validation: called in the main process with (step, val_loss); returns further numbers for the log.
         say: prints one line for the user.
     """
@@ -160,7 +160,7 @@ class Trainer:
         self.state = TrainingState()
 
     def train(self) -> Result:
-        """Take the remaining steps, with a validation and a checkpoint every `eval_interval` steps and at the end.
+        """Run the remaining steps, with a validation and a checkpoint every `eval_interval` steps and at the end.
 
         Raises:
             UserError: the loss is no longer a number, the memory is full, or a checkpoint cannot be written. Earlier
@@ -197,13 +197,13 @@ class Trainer:
         return Result(state, val_loss, STOPPED_ELSEWHERE if stopping else 0)
 
     def should_validate(self) -> bool:
-        """Whether a validation is due, every `eval_interval` steps and at the end, and there was none at this step."""
+        """Whether a validation is due (every `eval_interval` steps and at the end) and has not run at this step."""
         step, settings = self.state.step, self.settings
         is_due = step >= settings.max_steps or step % settings.eval_interval == 0
         return is_due and step > 0 and step != self.state.validated_step
 
     def step(self, ddp_model: nn.Module, stop_requested: Callable[[], bool] = lambda: False) -> StepResult:
-        """One step: an optimizer update on one batch, or several on the same one (`updates_per_batch`).
+        """Run one step: one optimizer update on a batch, or several on the same batch (`updates_per_batch`).
 
         Args:
             ddp_model: the model, wrapped for data-parallel training if there are several processes.
@@ -225,13 +225,13 @@ class Trainer:
         update: int,
         stop_requested: Callable[[], bool],
     ) -> StepResult:
-        """One optimizer update on the batches of a step.
+        """Run one optimizer update on the micro-batches of a step.
 
         Args:
             ddp_model, stop_requested: as in `step`.
             batches: the micro-batches of this process.
-            n_targets: of the whole global batch.
-            update: the number of the update in its step.
+            n_targets: the number of targets in the whole global batch, for each term.
+            update: the index of the update within its step.
         """
         ddp_model.train()
         if self.load_balancing is not None:
@@ -271,7 +271,7 @@ class Trainer:
         return StepResult(loss, sum(counted), grad_norm, stopping > 0.0, terms)
 
     def count_choices(self, objective: LoadBalancing, batches: Sequence[Batch], update: int) -> torch.Tensor | None:
-        """How often each expert is chosen in the whole global batch; None if this process has all of it in one part."""
+        """How often each expert is chosen in the global batch; None if it is a single micro-batch."""
         if len(batches) == 1 and self.context.size == 1:
             return None
         counts = []
@@ -313,7 +313,7 @@ class Trainer:
             stop_requested: whether this process has been asked to stop. If any has, the result is None.
         """
         self.model.eval()
-        n = 2 * len(self.rows) // self.settings.gradient_accumulation_steps  # twice the rows fit without gradients
+        n = 2 * len(self.rows) // self.settings.gradient_accumulation_steps  # without gradients, twice as many rows fit
         terms = list(self.objective.n_targets(self.val_batch(range(1))))
         sums, counts = dict.fromkeys(terms, 0.0), dict.fromkeys(terms, 0.0)
         starts = range(self.context.rank * n, len(self.val), self.context.size * n)
@@ -335,12 +335,12 @@ class Trainer:
         return weighted_sum(self.val_terms, self.val_weights)
 
     def val_batch(self, rows: range) -> Batch:
-        """Some of the validation examples as a batch on the device, the same in every validation."""
+        """The validation examples `rows` as a batch on the device, the same in every validation."""
         rngs = [lambda row=row: np.random.default_rng([self.settings.seed, row]) for row in rows]
         return to_device(self.objective.collate(examples_of(self.val, self.settings.seed, rows), rngs), self.device)
 
     def record_validation(self, train_loss: float | None, val_loss: float, log: RunLog) -> None:
-        """Keep the best validation loss, and report this one. Raises UserError if it is not a number."""
+        """Report the validation loss and keep the best one. Raises UserError if it is not a number."""
         state = self.state
         if not math.isfinite(val_loss):
             raise UserError(self.explain_divergence("validation loss", val_loss, state.step))
@@ -356,7 +356,7 @@ class Trainer:
             log.write(state.step, val_loss=val_loss, **numbers, **self.after_validation(state.step, val_loss))
 
     def open_log(self) -> RunLog:
-        """The run's log. For the MFU, the machine's best rate is measured first."""
+        """Open the run's log. For the MFU, the machine's peak rate is measured first."""
         mfu_per_rate = None
         if self.flops_per_token:
             mfu_per_rate = self.flops_per_token / (known_matmul_peak(self.device, self.precision) * self.context.size)
@@ -369,7 +369,7 @@ class Trainer:
         return s.learning_rate * learning_rate_factor(step, s.max_steps, s.warmup_steps, s.schedule, s.min_lr_ratio)
 
     def save(self) -> None:
-        """Write a checkpoint (the main process does; the others wait)."""
+        """Write a checkpoint (in the main process, while the others wait)."""
         if self.context.is_main:
             self.state.scaler = self.scaler.state_dict()
             save_checkpoint(self.run, self.state, self.model, self.optimizers, self.save_tokenizer, self.origin)
@@ -387,7 +387,7 @@ class Trainer:
             self.scaler.load_state_dict(self.state.scaler)
 
     def check_batch_fits(self) -> None:
-        """Raise UserError if the ids of a step and the residual stream of a micro-batch alone fill the memory."""
+        """Raise UserError if the ids of a step and the residual stream of a micro-batch alone exceed the memory."""
         config, example = self.model.config, self.train_data.example(self.settings.seed, 0)
         batch = self.objective.collate([example], [lambda: np.random.default_rng([self.settings.seed, 0])])
         n_tokens = min(config.context_length, max(tensor.shape[-1] if tensor.dim() else 1 for tensor in batch.values()))
@@ -397,7 +397,7 @@ class Trainer:
         check_fits(f"a step with batch_size {self.settings.batch_size:,}", n_bytes, self.memory_advice(), self.device)
 
     def memory_advice(self) -> str:
-        """What to change where the memory is full."""
+        """Advice on what to change when memory runs out."""
         s, checkpoints = self.settings, all_checkpoints(self.run)
         last = f"the last checkpoint, {checkpoints[-1]}, is intact" if checkpoints else "there is no checkpoint yet"
         return (
@@ -406,7 +406,7 @@ class Trainer:
         )
 
     def explain_divergence(self, what: str, value: float, step: int | None = None) -> str:
-        """The message for a loss or a gradient that is no longer a number."""
+        """The message for a loss or a gradient that is no longer finite."""
         s, checkpoints = self.settings, all_checkpoints(self.run)
         last = f"the last good checkpoint is {checkpoints[-1]}" if checkpoints else "there is no checkpoint yet"
         clipping = f"lower --grad-clip from {s.grad_clip:g}" if s.grad_clip else "clip them with --grad-clip 1"

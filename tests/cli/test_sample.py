@@ -154,7 +154,7 @@ def test_a_bad_flag_is_one_sentence_on_stderr(command, flags, sentence):
 @pytest.mark.parametrize("name, flags, sentence", [
     ("storyworld-de-en", (), "this would be a beam search; set --temperature"),
     ("storyworld-gpt", ("--beams", "2"), "this would be a beam search; set --temperature"),
-    ("storyworld-bert", (), "storyworld-bert writes no text of its own"),
+    ("storyworld-bert", (), "storyworld-bert does not generate text"),
 ])  # fmt: skip
 def test_a_form_that_cannot_be_kept_is_one_sentence(command, name, flags, sentence):
     status, out, err = command("--prompt", "ein [MASK]", "--regex", "a|b", *flags, out_dir=name)

@@ -94,7 +94,7 @@ def test_tokens_stream_in_and_are_what_the_model_writes(visit, engines):
 def test_the_prompt_is_colored_by_how_likely_it_was(visit, engines):
     page, engine = visit("storyworld-gpt"), engines("storyworld-gpt")
     page.locator("#prompt").fill("Once there was a zebra")
-    page.get_by_role("button", name="Only score it").click()
+    page.get_by_role("button", name="Score only").click()
     done(page)
     scores = score_tokens(engine.model, engine.tokenizer, "Once there was a zebra")
     limits = [0.5, 0.2, 0.05, 0.01, 0.001]
@@ -549,7 +549,7 @@ def test_the_text_is_copied_without_what_is_no_text(visit):
     assert page.locator("#status").inner_text() == "Copied"
     assert page.evaluate("navigator.clipboard.readText()") == "The end."
     assert page.locator("#text-plain").inner_text() == "Text: The end."
-    page.get_by_role("button", name="Only score it").click()
+    page.get_by_role("button", name="Score only").click()
     page.get_by_role("button", name="Copy text").wait_for()  # of this one nothing has been copied
     page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(new Error()); }")
     page.get_by_role("button", name="Copy text").click()

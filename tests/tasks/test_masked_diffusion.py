@@ -91,7 +91,7 @@ def test_sample_writes_n_different_texts_for_a_prompt(capsys):
 
 @pytest.mark.parametrize("flag", ["--top-k", "--beams", "--stop"])
 def test_a_flag_that_unmasking_would_ignore_is_one_sentence(flag):
-    with pytest.raises(UserError, match=f"--unmask-steps has no use for {flag}: "):
+    with pytest.raises(UserError, match=f"--unmask-steps does not use {flag}: "):
         sample_main(["run", "--prompt", "[MASK]", "--unmask-steps", "2", flag, "3"])
 
 

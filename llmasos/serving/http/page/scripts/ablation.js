@@ -1,4 +1,4 @@
-// ==== Ablation: what is lost without a head or a feed-forward ========================================================
+// ==== Ablation: the model without one head or feed-forward ===========================================================
 
 const ablate = () => runAction("ablation", async signal => {
   const body = {input: $("ablated-text").value, show: "ablation", ablation: $("ablation-type").value};
@@ -10,12 +10,12 @@ const ablate = () => runAction("ablation", async signal => {
   })));
   reveal("ablated");
   $("ablated-result").textContent = `${predictedWhere(tokens[position])} the model predicts ${mostLikely(predictions)}.`;
-  $("ablated-measure").textContent = `How much the log probability of “${tokenName(predicted)}” changes when one head, or `
-    + "the feed-forward, of a block is ablated.";
+  $("ablated-measure").textContent = `The change of the log probability of “${tokenName(predicted)}” when one head or the `
+    + "feed-forward layer of a block is ablated.";
   announce($("ablated-result").textContent);
 });
 
 const partName = ({kind, head}) => kind === "head" ? `head ${head + 1}` : "feed-forward";
 
-/** Where the prediction is that a map is about. */
+/** The position of the prediction that a map shows. */
 const predictedWhere = token => `${model.family === "bert" ? "In place of" : "After"} “${tokenName(token)}”`;

@@ -29,7 +29,7 @@ const EXAMPLES = {
               ["Grüße, 日本語, 한국어, 👩‍👧 🐕"], ["def f(x):\n    return x ** 2"]],
 };
 const MASKED_EXAMPLES = {inspect: "fill", trace: "fill", ablate: "fill", patch: "patch-masked"};  // of a BERT
-const EXAMPLE_TOKENS = 60;      // of a text that nobody has asked for
+const EXAMPLE_TOKENS = 60;      // of an example that runs on its own
 const typedIn = new Set();      // the fields that the user has changed
 const opened = new Set();       // the tabs whose example has run, or need not run
 

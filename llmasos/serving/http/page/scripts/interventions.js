@@ -1,7 +1,7 @@
 // ==== A map of effects: what a change inside the model does ==========================================================
 
 /**
- * A cell of a map, colored by the sign and the size of its effect. Its card shows what the model says with the change:
+ * A cell of a map, colored by the sign and the size of its effect. Its card shows the predictions with the change:
  * the probability of each token before and after it.
  */
 function effectCell({effect, predictions}, title, largest, isFirst) {
@@ -9,7 +9,7 @@ function effectCell({effect, predictions}, title, largest, isFirst) {
   const [best] = predictions.toSorted((a, b) => b.probability - a.probability);
   const cell = make("td", {
     class: effect < 0 ? "negative" : null, tabindex: isFirst ? 0 : -1,
-    "aria-label": `${title}: ${value}. Then the model says ${tokenName(best)}, ${percent(best.probability)}`,
+    "aria-label": `${title}: ${value}. Then the model predicts ${tokenName(best)}, ${percent(best.probability)}`,
   }, value);
   cell.style.setProperty("--p", Math.min(1, Math.abs(effect) / largest));
   cell.card = {title, rows: beforeAndAfter(predictions), wide: true, note: "Probability before → after"};

@@ -15,7 +15,7 @@ const patch = () => runAction("patching", async signal => {
   const where = predictedWhere(answer.tokens[answer.position]);
   $("patched-result").textContent = `${where} the model predicts ${mostLikely(answer.clean)} in the first text, and `
     + `${mostLikely(answer.predictions)} in the second.`;
-  $("patched-measure").textContent = `Measured is the logit of “${tokenName(right)}” minus that of “${tokenName(wrong)}”.`;
+  $("patched-measure").textContent = `The measure is the logit of “${tokenName(right)}” minus that of “${tokenName(wrong)}”.`;
   announce($("patched-result").textContent);
 });
 

@@ -8,11 +8,11 @@ const fill = () => runAction("fill-mask", async signal => {
       name: token, value: percent(probability), share: probability,
       choose: () => fillIn(k, token), purpose: "fill it in",
     }));
-    const title = masks.length > 1 ? `Hidden word ${k + 1}` : "Hidden word";
+    const title = masks.length > 1 ? `Masked word ${k + 1}` : "Masked word";
     return make("section", {}, make("h2", {}, title), make("ul", {class: "bars"}, ...rows));
   }));
   $("masks").hidden = $("masks-hint").hidden = false;
-  announce(masks.map((best, k) => `Hidden word ${k + 1}: ${best[0].token}, ${percent(best[0].probability)}.`).join(" "));
+  announce(masks.map((best, k) => `Masked word ${k + 1}: ${best[0].token}, ${percent(best[0].probability)}.`).join(" "));
 });
 
 /** Replace the k-th [MASK] by a word; if another one is left, predict again, now with this word. */

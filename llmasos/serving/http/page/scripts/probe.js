@@ -4,7 +4,7 @@ let probed = null;      // the last answer
 
 const probe = () => runAction("probe", async signal => {
   const body = {input: $("probed-text").value, show: "probe", layer: Number($("probe-layer").value || 0)};
-  announce("Reading. The first time, the probe is trained, which takes seconds.");
+  announce("Running the probe. On first use it is trained, which takes a few seconds.");
   probed = await fetchJson("probe", "v1/inspect", body, signal);
   const {layers, layer, interval, majority, n_held_out} = probed;
   $("probe-layer").replaceChildren(...layers.map(each => make("option", {value: each.layer, selected: each.layer === layer},
@@ -14,7 +14,7 @@ const probe = () => runAction("probe", async signal => {
   reveal("probed");
   const list = [
     ["This probe", layers[layer].accuracy], ["Random weights", layers[layer].control],
-    ["Always the same", majority],
+    ["Most common answer", majority],
   ].map(([name, share]) => bar({name, value: percent(share), share}));
   $("probe-accuracy").replaceChildren(...list);
   $("probe-tested").textContent = `Tested after each sentence of ${n_held_out} stories that it was not trained on; 95% `
@@ -55,5 +55,5 @@ function probeCard(word) {
   const {labels, probabilities} = probed;
   const rows = probabilities[word.dataset.end].map((p, k) => ({name: labels[k], value: percent(p), share: p}))
     .sort((a, b) => b.share - a.share);
-  return {title: "After this sentence, the thing is …", rows};
+  return {title: "After this sentence, the object is …", rows};
 }

@@ -63,7 +63,7 @@ function traceItems({tokens, position, steps, head, stages, candidates, uniform,
   ];
 }
 
-/** A block, folded: its summary says what the head looks at. */
+/** A block, folded: its summary says what the head attends to. */
 function blockItem(number, blocks, steps, head, item, names) {
   const {values} = steps.find(({name}) => name === "weights"), most = values.indexOf(Math.max(...values));
   const toggle = event => openBlocks[event.target.open ? "add" : "delete"](number);
@@ -119,10 +119,10 @@ function bestTokens(candidates) {
 
 function choiceSentence(candidates, chosen, uniform) {
   const token = candidates.find(({id}) => id === chosen), name = `“${tokenName(token)}”`;
-  if (uniform === null) return `${name} has the highest logit, and is taken.`;
-  return `Softmax turns what is left into probabilities that sum to 1. Laid end to end in the order of the vocabulary, they `
-    + `cover the numbers from 0 to 1; the random number ${uniform.toFixed(4)} falls into the part of ${name}, `
-    + `which is ${percent(token.sampled)} of it.`;
+  if (uniform === null) return `${name} has the highest logit, and is chosen.`;
+  return `Softmax turns the remaining logits into probabilities that sum to 1. Laid end to end in the order of the `
+    + `vocabulary, they cover the numbers from 0 to 1; the random number ${uniform.toFixed(4)} falls into the interval of `
+    + `${name}, which covers ${percent(token.sampled)} of the range.`;
 }
 
 /** The most likely tokens with their numbers after each step. */
