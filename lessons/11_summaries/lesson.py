@@ -80,8 +80,8 @@ print(f"\nA story is {length:.0f} times as long as its summary.")
 # %% [markdown]
 # ## 11.2 ROUGE
 #
-# Who judges 400 summaries? In lesson 10 a program compared translations with references by their n-grams. Summaries got
-# theirs from Lin (2004): ROUGE, the *Recall-Oriented Understudy for Gisting Evaluation*. Two of its variants are
+# Who judges 400 summaries? In lesson 10 a program compared translations with references by their n-grams. For
+# summaries, Lin (2004) proposed ROUGE, the *Recall-Oriented Understudy for Gisting Evaluation*. Two of its variants are
 # reported in nearly every paper on summaries.
 #
 # **ROUGE-N** counts common n-grams, each at most as often as on the other side (clipped, as in lesson 10). **ROUGE-L**
@@ -94,11 +94,11 @@ print(f"\nA story is {length:.0f} times as long as its summary.")
 # punctuation is dropped. The score of a test set is the mean over its examples. Here, unlike BLEU, every example has a
 # score of its own, which we will need.
 #
-# How do you find the longest common subsequence? A text of ten words has 1,024 subsequences, one of a hundred more than
-# there are atoms in a person. The way out is to solve all the smaller problems first. Let $L_{ij}$ be the length for
-# the first $i$ words of one text and the first $j$ of the other. Look at the two last words. If they are equal, they
-# may as well be matched with each other: whatever else one of them could be matched with comes earlier, and would leave
-# less room. If they differ, at least one of them stays unmatched, so it can be left out:
+# How do you find the longest common subsequence? A text of ten words has 1,024 subsequences; a text of a hundred words
+# has more than there are atoms in a person. The way out is to solve all the smaller problems first. Let $L_{ij}$ be the
+# length for the first $i$ words of one text and the first $j$ of the other. Look at the last word of each. If the two
+# are equal, they may as well be matched with each other: anything else that one of them could be matched with comes
+# earlier, and would leave less room. If they differ, at least one of them stays unmatched, so it can be left out:
 #
 # $$ L_{ij} = \begin{cases} L_{i-1,\,j-1} + 1 & \text{if word } i \text{ equals word } j \\
 #    \max(L_{i-1,\,j},\ L_{i,\,j-1}) & \text{otherwise} \end{cases} \qquad L_{i0} = L_{0j} = 0 $$
@@ -117,7 +117,7 @@ predict("three words match: Mia, loses, key. What are precision, recall and F1?"
 print("precision {:.3f}, recall {:.3f}, F1 {:.3f}".format(*library_rouge_l(summary, reference)))
 
 # %% [markdown]
-# Exercise **rouge_l** asks for this function. A word on what ROUGE was made for: to compare systems that *chose
+# Exercise **rouge_l** asks for this function. A word on what ROUGE was made for: it was to compare systems that *chose
 # sentences* from the text. Their summaries are true by construction; the question was whether they had chosen the
 # important sentences, and then common words are a good sign. On news, the simplest such system is famous for being hard
 # to beat: the **lead**, the first sentence or sentences. How does it do here?
@@ -142,11 +142,11 @@ lead = [story.sentences[0] for story in new]
 result("ROUGE-L of the first sentence", rouge(lead, new).mean(), 0.163, 0.001)
 
 # %% [markdown]
-# Now a question about the score itself. Take the 200 *perfect* summaries, and replace the hero's name in each by
+# Now a question about the score itself. Take the 200 *perfect* summaries, and replace the hero's name in each with
 # another child's. All 200 are now false: they are about the wrong child. What does ROUGE-L say?
 #
-# A summary of $n$ words, one of which is replaced by a word that does not occur in the reference, has $n - 1$ matches,
-# and precision and recall are both $(n - 1)/n$. So
+# A summary of $n$ words, one of which is replaced with a word that does not occur in the reference, has $n - 1$
+# matches, and precision and recall are both $(n - 1)/n$. So
 #
 # $$ \mathrm{ROUGE\text{-}L} = 1 - \frac1n, \qquad
 #    \text{mean over the test set} = 1 - \operatorname{E}\!\left[\frac1n\right] $$
@@ -292,9 +292,9 @@ print("\nThe key is back.\n  ", summary_facts("The key is back."))
 
 # %% [markdown]
 # `summary_facts` takes any words in the gaps, so a summary about a child who is not in the story is read correctly, and
-# then counted as wrong. What does not have one of the forms is not read at all: a verifier knows only what it was built
-# for. So now we have three yes-or-no questions for each summary: **who** (the hero), **what** (the thing) and **how it
-# ends** (the outcome, which includes the type of story).
+# then counted as wrong. A summary that has none of these forms is not read at all: a verifier knows only what it was
+# built for. So now we have three yes-or-no questions for each summary: **who** (the hero), **what** (the thing) and
+# **how it ends** (the outcome, which includes the type of story).
 
 
 # %%
@@ -326,8 +326,8 @@ result("known names: fraction with the right hero", known_facts[:, 0].mean(), 1.
 result("new names: fraction with the right hero", new_facts[:, 0].mean(), 0.0, 0.02)
 
 # %% [markdown]
-# **What to see.** The model reads very well what happens: what the story is about, and how it ends. And it is *never*
-# right about *who*. The table's last line is the perfect summary of 11.2 with the wrong child, and the model is close
+# **What to see.** The model reads the plot very well: what the story is about, and how it ends. And it is *never* right
+# about *who*. The table's last line is for the perfect summaries of 11.2 with the wrong child, and the model is close
 # to it in every column. So we can predict its ROUGE-L on new names, without running ROUGE: take the score on known
 # names, and subtract a word for each hero that is now wrong,
 #
@@ -356,8 +356,8 @@ print(f"a girl for a girl, a boy for a boy: {same:.2f}")
 # **What to see.** It makes up a child. The names that it writes are real ones, spelled correctly, in a perfectly
 # fluent sentence; but hardly any of them occurs in the story. Does it at least read *he* and *she*? That depends on
 # the seed: a girl is replaced by a girl and a boy by a boy in 0.38, 0.47, 0.72, 0.97 and 1.00 of the cases with five
-# seeds. To the encoder, the new name is a random vector, and which known names that vector resembles is chance. This
-# is a **hallucination**, and nothing in the sentence gives it away.
+# seeds. To the encoder, the new name is a random vector, and which known names that vector resembles is chance. The
+# invented name is a **hallucination**, and nothing in the sentence gives it away.
 #
 # Why does it not simply write the new name, which is in the story several times? Recall the gradient of the
 # cross-entropy with respect to the logit of a token $w$ (lesson 01, softmax minus one-hot):
@@ -372,9 +372,9 @@ print(f"a girl for a girl, a boy for a boy: {same:.2f}")
 # rows of the new names were 1.5 long, those of the known ones 0.6, and the model of 11.6 could then use none of them.
 #
 # Land and Bartolo (2024) searched published models for such *under-trained tokens*, by these traces in the two
-# matrices, and found them in one family of models after the other. The famous " SolidGoldMagikarp" of GPT-2's
-# vocabulary, a user name that was frequent in the tokenizer's data and absent from the model's, made models talk
-# nonsense (Rumbelow and Watkins 2023).
+# matrices, and found them in one family of models after another. The famous " SolidGoldMagikarp" of GPT-2's vocabulary,
+# a user name that was frequent in the tokenizer's data and absent from the model's, made models talk nonsense (Rumbelow
+# and Watkins 2023).
 
 # %%
 predict("the probability of the right new name as the first word, compared with 1/16, a blind guess among known names?")
@@ -466,7 +466,7 @@ pointer = fit(PointerGenerator(config), examples, lines["writes or copies"])
 more = sum(p.numel() for p in pointer.copy_head.parameters()) / sum(p.numel() for p in plain.parameters())
 print(f"{more:.1%} more weights")
 pointer_known, pointer_new = summarize(pointer, known), summarize(pointer, new)
-predict("who is now right, on known and on new names?")
+predict("how often is the hero right now, on known and on new names?")
 
 # %%
 table([
@@ -491,20 +491,20 @@ for story, text in list(zip(new, pointer_new, strict=True))[:6]:
     print(f"\nreference: {story.summary}\nmodel:     {text}")
 
 # %% [markdown]
-# Better than never, and far from good. Before we ran this experiment, we had written down 0.95 as our hypothesis;
-# over five seeds it is 0.13 to 0.42. What is wrong? Look at the rates by name: some names are copied often, others
-# never (and with another seed, it is others). **A pointer can point at anything, but it has to find it.** The keys
-# are computed from the memory, and the memory from the input rows, and the row of a new name is still the random
-# vector of 11.4. The encoder has learned "the word after *called*", but also "something like the 16 rows that I
-# know". Some random vectors happen to look right to it, others do not. And where a strange row has been copied, it is
-# the decoder's own next input, and what follows derails, too (compare *what* and *outcome*).
+# Better than never, and far from good. Before we ran this experiment, we wrote down 0.95 as our hypothesis; the
+# fraction with the right hero is 0.13 to 0.42 over five seeds. What is wrong? Look at the rates by name: some names are
+# copied often, others never (and with another seed, they are different ones). **A pointer can point at anything, but it
+# has to find it.** The keys are computed from the memory, and the memory from the input rows, and the row of a new name
+# is still the random vector of 11.4. The encoder has learned "the word after *called*", but also "something like the 16
+# rows that I know". Some random vectors happen to look right to it, others do not. And where a strange name has been
+# copied, its row is the decoder's next input, and the rest of the sentence derails, too (compare *what* and *outcome*).
 #
 # The model has never met a name that it did not know, so why should it cope with one? It should have met some. In nine
 # of ten training examples, we **rename**: one capitalized token that story and summary share becomes a random other
 # token, everywhere in both. "Once there was a shy girl called *barn*", and the summary must say that barn loses a key.
-# No new name is used for this. For a renamed child, nothing helps but looking where the name should be. (See et al. had
-# the same effect for free: every word outside their vocabulary was read as one token, `[UNK]`, which their model had
-# met many times.)
+# No new name is used for this. For a renamed child, the only thing that helps is to look where the name should be. (See
+# et al. had the same effect for free: every word outside their vocabulary was read as one token, `[UNK]`, which their
+# model had met many times.)
 
 # %%
 familiar = sorted({token for example in examples for token in example.source})  # no new name is among them
@@ -525,7 +525,7 @@ def renamer(p, draw):
     return rename
 
 
-predict("with renaming: who, on known and on new names?")
+predict("with renaming: how often is the hero right, on known and on new names?")
 
 # %%
 torch.manual_seed(seed())
@@ -546,17 +546,17 @@ result("copying, renamed: ROUGE-L, new names", rouge(robust_new, new).mean(), 0.
 # %% [markdown]
 # **What to see.** The first line is worth a second look. The pointer without renaming has a *lower* ROUGE-L on new
 # names than the model that cannot copy (with all five seeds), although it is right about the hero more often: it
-# sometimes names the child, and often stumbles. The other one lies fluently in every single sentence, and ROUGE
-# prefers it. By ROUGE alone, you would have thrown the pointer away. By the facts, you would have asked what is wrong
-# with it.
+# sometimes names the child, and often stumbles. The model that cannot copy lies fluently in every single sentence, and
+# ROUGE prefers it. By ROUGE alone, you would have thrown the pointer away. By the facts, you would have asked what is
+# wrong with it.
 #
 # With renaming, nearly every new name is copied. (With one of our five seeds, one of the eight names resisted, and the
 # fraction was 0.92.) The remaining mistakes are of another type: renaming makes the task harder, and in 250 steps the
 # model learns the endings a little less well. Is it the renaming, then, and not the pointer? We trained the first model
 # with renaming, too, and it still had no new name right: their output rows are still never the target. It takes both.
 #
-# Where does it look? The rows are the words that it writes about a child it has never heard of, with $p_{\text{gen}}$;
-# the columns are those source tokens that get at least a tenth of the attention in some row.
+# Where does it look? The rows are the words that the model writes about a child it has never seen in training, each
+# with its $p_{\text{gen}}$; the columns are those source tokens that get at least a tenth of the attention in some row.
 
 # %%
 SHOWN = 2  # the story of the picture
@@ -579,11 +579,11 @@ heatmap(
 )  # fmt: skip
 
 # %% [markdown]
-# **What to see.** Nobody told the model what is worth copying. It copies what only the story can know: the child, the
-# thing, the helper ($p_{\text{gen}}$ near 0). It writes what all summaries of this type have in common, the verb
-# above all ($p_{\text{gen}}$ near 1). It could not copy that one: no story says that its hero "loses" something,
-# things are simply "gone". Short words like "a" may go either way. Where several mentions of a word share the
-# attention, the sum in the formula adds them up.
+# **What to see.** Nobody told the model what is worth copying. It copies what can only come from the story: the child,
+# the thing, the helper ($p_{\text{gen}}$ near 0). It writes what all summaries of this type have in common, the verb
+# above all ($p_{\text{gen}}$ near 1). It could not copy that one: no story says that its hero "loses" something, things
+# are simply "gone". Short words like "a" may go either way. Where several mentions of a word share the attention, the
+# sum in the formula adds them up.
 
 # %% [markdown]
 # ## 11.7 When the test is in the training data
@@ -607,7 +607,7 @@ heatmap(
 LEAKED, COPIES = 10, 10
 leaked_examples = examples + encoded(new[:LEAKED]) * COPIES
 print(f"{LEAKED * COPIES / len(leaked_examples):.1%} of the training examples are leaked")
-predict("who, on the leaked 5 % of the test, and on the other 95 %? It was 0 on both.")
+predict("how often is the hero right, on the leaked 5 % of the test and on the other 95 %? It was 0 on both.")
 
 # %%
 torch.manual_seed(seed())
@@ -687,9 +687,9 @@ for n in (5, 8, 13, 20, 30):
 # lucky seed? Lesson 08 asked whether two *models* differ on other stories. Now the question is whether two *recipes*
 # differ on other seeds, and for that we need to run them more than once. How often?
 #
-# Summarizers are too slow for this, so we take a small classifier: how does the story end, happily or sadly, judged by
-# the bag of its words (lesson 08), with one hidden layer of 16 units? It is so small that 2 · 48 of them can be trained
-# side by side, in one batched matrix product. A seed decides the initial weights and the order of the training stories.
+# Summarizers are too slow for this, so we take a small classifier: does the story end happily or sadly? It reads the
+# bag of words (lesson 08) and has one hidden layer of 16 units. It is so small that 2 · 48 of them can be trained side
+# by side, in one batched matrix product. A seed decides the initial weights and the order of the training stories.
 # Recipe A takes 150 steps, recipe B 300.
 
 # %%
@@ -735,14 +735,14 @@ print(
 )
 
 # %% [markdown]
-# **The luckiest seed.** First a warning. Suppose that nobody changes the recipe, and somebody trains $k$ models and
+# **The luckiest seed.** First a warning. Suppose the recipe does not change at all, and someone trains $k$ models and
 # reports the best one. If the scores are normally distributed with standard deviation $\sigma$, the best of $k$ is on
 # average better than the mean by
 #
 # $$ \operatorname{E}\big[\max(z_1 \dots z_k)\big] \cdot \sigma = \sigma \int z \; k\, \Phi(z)^{k-1} \varphi(z)\, dz $$
 #
 # with the density $\varphi$ and the distribution function $\Phi$ of the normal distribution: the largest value is $z$
-# if one of the $k$ is $z$ and the $k - 1$ others are below. For $k$ = 5 the integral is 1.16. Is it true of our
+# if one of the $k$ is $z$ and the $k - 1$ others are below. For $k$ = 5 the integral is 1.16. Does this hold for our
 # models?
 
 
@@ -771,7 +771,7 @@ print(f"B over A, for comparison: {d.mean():.4f}")
 # standard deviation.
 #
 # **A test.** So both recipes are trained with the same $n$ seeds, and we look at all differences $d_i = b_i - a_i$.
-# If the change does nothing, then for each seed A and B could as well have changed places, which changes the sign of
+# If the change does nothing, then for each seed A and B could just as well have been swapped, which changes the sign of
 # $d_i$: the signs are $n$ fair coins. That is the whole idea of the **sign-flip test** (Fisher 1935, section 21). Its
 # **p-value** is the probability that the coins alone give a sum at least as far from zero as the observed one. Go
 # through all $2^n$ choices of signs $s_i$, and count:
@@ -782,7 +782,7 @@ print(f"B over A, for comparison: {d.mean():.4f}")
 # all of them flipped.
 
 # %%
-predict("you reject luck if p < 0.05. With how many seeds is that possible at all?")
+predict("you rule out luck if p < 0.05. With how many seeds is that possible at all?")
 
 # %%
 sign_flip_p = part("sign_flip_p", lambda a, b: evaluation.sign_flip_test(a, b))
@@ -795,22 +795,22 @@ for n in range(2, 9):
 # with all five. (A t-test can do it with fewer, because it assumes a normal distribution.) Exercise
 # **sign_flip_p** asks for the test.
 #
-# **Power.** The probability that the test finds a difference that is there is called its power. Let the differences
-# have mean $\Delta$ and standard deviation $\sigma_d$, and let $\delta = \Delta / \sigma_d$. The mean of $n$ of them
-# varies with $\sigma_d / \sqrt n$. It counts as significant if it is more than 1.96 of these from 0, so (leaving out
-# significant results in the wrong direction)
+# **Power.** The probability that the test finds a real difference is called its power. Let the differences have mean
+# $\Delta$ and standard deviation $\sigma_d$, and let $\delta = \Delta / \sigma_d$. The mean of $n$ of them has the
+# standard deviation $\sigma_d / \sqrt n$. It counts as significant if it is more than 1.96 of these from 0, so (leaving
+# out significant results in the wrong direction)
 #
 # $$ \text{power} \approx \Phi\big(\sqrt n\, \delta - 1.96\big), \qquad
 #    n_{80\,\%} \approx \Big(\frac{1.96 + 0.84}{\delta}\Big)^2 = \frac{7.85}{\delta^2} $$
 #
-# since $\Phi(0.84)$ = 0.8. This is for large $n$. With few pairs, the test has to find out from the same pairs how much
-# they vary, which costs about two of them: put $n - 1.96^2/2$ in place of $n$ (Guenther 1981). And for $n$ = 6, the
-# power is known exactly: 2/64 is below 0.05, and the next possible value, 4/64, is not, so all six differences must
+# since $\Phi(0.84)$ = 0.8. This holds for large $n$. With few pairs, the test has to estimate from the same pairs how
+# much they vary, which costs about two of them: put $n - 1.96^2/2$ in place of $n$ (Guenther 1981). And for $n$ = 6,
+# the power is known exactly: 2/64 is below 0.05, and the next possible value, 4/64, is not, so all six differences must
 # have the same sign, and for normally distributed ones
 #
 # $$ \text{power}_6 = \Phi(\delta)^6 + \Phi(-\delta)^6 $$
 #
-# Let us compare all three with a simulation, in which the difference is known to be there: $\delta$ = 1, that is, B is
+# Let us compare all three with a simulation, in which the difference is known to be real: $\delta$ = 1, that is, B is
 # better by one standard deviation of the difference.
 
 # %%
@@ -889,8 +889,8 @@ print("seeds" + "".join(f"{seeds_needed(x):>7}" for x in effects))
 #   had people read the summaries of the best systems of their time, and found facts that were not in the text in more
 #   than 70 % of the one-sentence ones.
 # - **Copying today.** Large decoders copy without a pointer: two layers of attention learn to find where the present
-#   token occurred before, and what came next (*induction*, Olsson et al. 2022). The gate and the pointer made explicit
-#   what attention has to discover.
+#   token occurred before, and what came next (*induction*, Olsson et al. 2022). The gate and the pointer make explicit
+#   what attention otherwise has to discover.
 # - **Long texts.** A story of 120 words fits. See et al. cut news after 400 tokens, which even helped, since news has
 #   its facts at the beginning.
 # - **Other tests of a model** in `llmasos/evaluation/`: multiple choice by likelihood, pass@k, written answers.

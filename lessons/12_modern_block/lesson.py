@@ -82,8 +82,8 @@ cache_bytes = part("cache_bytes", our_bytes)
 # %% [markdown]
 # ## 12.1 Five years of small changes
 #
-# The block of lesson 04 is that of GPT-2, from 2019. Put next to it the block of a model of today, Llama 3 for
-# example, and five things are different:
+# The block of lesson 04 is that of GPT-2, from 2019. Compare it with the block of a recent model, Llama 3 for example,
+# and five things are different:
 #
 # | | GPT-2 (2019) | Llama 3 (2024) | here |
 # |---|---|---|---|
@@ -196,11 +196,11 @@ def losses(model, ids):
 # For (1, 1, 5, 5) the mean square is 13, and the result (0.28, 0.28, 1.39, 1.39); LayerNorm gave (-1, -1, 1, 1). The
 # vector keeps its direction, apart from the gain; only its length is fixed. One thing is lost: a constant that is added
 # to all features no longer vanishes. That costs nothing, because the matrices that write into the stream can learn to
-# write vectors with the mean 0. What is gained is time on a GPU: one sum less over the features.
+# write vectors with mean 0. What is gained is time on a GPU: one fewer sum over the features.
 #
 # The **biases** went at the same time, those of the norms and of all linear layers. Again nothing is lost that
-# matters: a bias can be had from a feature that is always on. PaLM (Chowdhery et al. 2022, section 2) reports more
-# stable training of large models without them.
+# matters: a feature that is always on can serve as a bias. PaLM (Chowdhery et al. 2022, section 2) reports more stable
+# training of large models without them.
 #
 # ## 12.3 Rotary positions: only the distance counts
 #
@@ -239,13 +239,13 @@ for t in (3, 10, 500, 1000):
     print(f"  query at {t:>4}: score {score:.4f}")
 
 # %% [markdown]
-# The score is the same wherever the two are, as long as their distance is. There is no table of positions any more,
-# and so there is no last position: the formula exists for position 1,000,000. Keep that in mind for 12.7.
+# The score is the same wherever the two are, as long as their distance is the same. There is no table of positions any
+# more, and so there is no last position: the formula exists for position 1,000,000. Keep that in mind for 12.7.
 #
 # ## 12.4 SwiGLU: a feed-forward with a gate
 #
-# The feed-forward of lesson 04 asks many questions of a position and adds up the answers. A **gated** one multiplies
-# two of them (Dauphin et al. 2017; Shazeer 2020, equation 6):
+# The feed-forward layer of lesson 04 computes many features of a position and adds up what they contribute. A **gated**
+# one multiplies pairs of them (Dauphin et al. 2017; Shazeer 2020, equation 6):
 #
 # $$ \operatorname{SwiGLU}(x) = \big(\operatorname{silu}(x W_g) \odot x W_1\big) W_2, \qquad
 #    \operatorname{silu}(z) = z \, \sigma(z) = \frac{z}{1 + e^{-z}} $$
@@ -346,24 +346,24 @@ result("gained by rotary positions, nats per word", gain, 0.27, 0.13)
 
 # %% [markdown]
 # **What to see.** One step is large: **rotary positions gain a quarter of a nat per word**, between 0.24 and 0.31 with
-# five seeds. A table of positions has to learn each of its 48 rows separately, and that a word three places back is
-# three places back in all of them; a rotation knows that from the start. The other three steps are smaller. RMSNorm
+# five seeds. A table of positions has to learn each of its 48 rows separately, and then that "three places back" means
+# the same for all of them; with a rotation, that holds from the start. The other three steps are smaller. RMSNorm
 # without biases gains 0.03 to 0.11. SwiGLU gains nothing here: it *loses* 0.05 to 0.11. Two key/value heads instead of
 # four lose 0.00 to 0.06, and halve the cache.
 #
 # How much of that is luck? From seed to seed, which also means other stories, the loss of one and the same model has a
 # standard deviation of 0.02 to 0.05. We had expected most steps to lie within this noise, and if you compared a single
-# run of one model with a single run of another, three of the four would: you could easily find SwiGLU the better one.
-# Compared within a run, with the same seed and the same words for both, the differences vary less, and all four had
-# the same sign with all five seeds. **Pair your runs, and repeat them.** If somebody shows you a block that is better
-# by 0.02, ask for the number of seeds.
+# run of one model with a single run of another, three of the four would: SwiGLU could easily come out as the better
+# one. Compared within a run, with the same seed and the same words for both, the differences vary less, and all four
+# had the same sign with all five seeds. **Pair your runs, and repeat them.** If somebody shows you a block that is
+# better by 0.02, ask for the number of seeds.
 #
-# And mind the question that was asked: the loss after 100 steps, of tiny models, with one learning rate for all.
-# RMSNorm and grouped queries were not even meant to lower the loss. One is cheaper on a GPU, the other needs less
-# memory, and the ladder shows what they cost: little or nothing. SwiGLU was measured on larger models that were
-# trained for much longer (Shazeer 2020, table 1); our ladder says nothing about those. Narang et al. (2021) tried
-# dozens of changes of the block in one and the same code and found that most of them do not help. Gated feed-forwards
-# and RMSNorm were among the few that did.
+# And keep in mind what was measured: the loss after 100 steps, of tiny models, with one learning rate for all. RMSNorm
+# and grouped queries were not even meant to lower the loss. One is cheaper on a GPU, the other needs less memory, and
+# the ladder shows what they cost: little or nothing. SwiGLU was measured on larger models that were trained for much
+# longer (Shazeer 2020, table 1); our ladder says nothing about those. Narang et al. (2021) tried dozens of changes to
+# the block in a single codebase and found that most of them do not help. Gated feed-forwards and RMSNorm were among the
+# few that did.
 #
 # ## 12.7 Longer texts: what a model has never seen
 #
@@ -384,8 +384,8 @@ for name, frequencies in table.items():
     print(f"{name:<9} slowed by  " + "".join(f"{f:8.2f}" for f in (plain / frequencies).tolist()))
 
 # %% [markdown]
-# Planes 0 and 1 have completed several rotations: whatever distance comes, its angle has been seen. But plane 3 has
-# only made a quarter of a rotation, and plane 5 hardly moved. At distance 150, plane 3 reaches angles that have never
+# Planes 0 and 1 have completed several rotations: whatever the distance, its angle has been seen. But plane 3 has only
+# made a quarter of a rotation, and plane 5 hardly moved. At distance 150, plane 3 reaches angles that have never
 # occurred in training. The queries and keys have learned what the first quarter of the circle means, and nothing about
 # the rest.
 #
@@ -401,29 +401,30 @@ for name, frequencies in table.items():
 #
 # $$ b'^{-(D-2)/D} = \frac1f \, b^{-(D-2)/D} \quad\Rightarrow\quad b' = b \cdot f^{D/(D-2)}. $$
 #
-# The planes between are slowed down by something between 1 and $f$. For D = 4 and f = 4: plane 0 keeps the frequency
+# The planes in between are slowed down by a factor between 1 and $f$. For D = 4 and f = 4: plane 0 keeps the frequency
 # 1, and plane 1 goes from 0.01 to 0.0025. Exercise **scaled_frequencies** asks for both methods.
 #
-# **Dynamic NTK** (section 3.3): $f$ is the length of the text so far over the length of training, and 1 within it. A
-# short text is read as always. What this does to a cache is exercise **stale_key**.
+# **Dynamic NTK** (Peng et al., section 3.3): $f$ is the length of the text so far divided by the training length, and
+# never less than 1. A short text is read as always. What this does to a cache is the subject of exercise **stale_key**.
 #
-# **YaRN** (sections 3.2 and 3.4): look at the rotations. A plane with more than 32 rotations within the length of
-# training is left alone, one with less than 1 is divided by $f$, and there is a ramp between them; all scores grow a
-# little, because a softmax over more words is flatter. The table above shows what the three do to our planes.
+# **YaRN** (Peng et al., sections 3.2 and 3.4): look at the rotations. A plane with more than 32 rotations within the
+# training length is left alone, the frequency of one with less than 1 is divided by $f$, and there is a ramp between
+# them; all scores grow a little, because a softmax over more words is flatter. The table above shows what linear
+# interpolation, NTK and YaRN do to our planes.
 #
 # **ALiBi** (Press et al. 2022, section 3): no rotation at all. Each head subtracts from its scores the distance, times
 # a slope: $-m_h (t - s)$ with $m_h = 2^{-8h/H}$ for the heads $h = 1 \dots H$. With four heads, the slopes are 1/4,
 # 1/16, 1/64 and 1/256: the first head looks at about four words, the last one at hundreds. Far words fade away, so
-# those that are farther away than ever cannot do much harm. Exercise **alibi_bias**.
+# words at distances never seen in training cannot do much harm. Exercise **alibi_bias**.
 #
 # **A sliding window** (Beltagy et al. 2020; Jiang et al. 2023, section 2): each word sees the last W words, itself
 # included. Then distances of W or more never occur, in training or later. It can also be put on a finished model,
-# without any training. Two layers see nearly twice as far, because a word of the window has seen its own window.
-# Exercise **window_mask**.
+# without any training. Two layers see nearly twice as far, because each word in the window has attended to a window of
+# its own. Exercise **window_mask**.
 #
-# And **no positions** (NoPE; Haviv et al. 2022, Kazemnejad et al. 2023): the causal mask alone shows the order a
-# little, and nothing in the model knows how long a text may be. On small reasoning tasks, Kazemnejad et al. found that
-# it reads longer texts better than all others. Here are the bias of ALiBi and a window, as pictures:
+# And **no positions** (NoPE; Haviv et al. 2022, Kazemnejad et al. 2023): the causal mask alone reveals a little of the
+# order, and nothing in the model depends on how long a text may be. On small reasoning tasks, Kazemnejad et al. found
+# that it reads longer texts better than all others. Here are the bias of ALiBi and a window, as pictures:
 
 # %%
 heatmap((alibi_bias(4, 12)[0].exp()).tolist(), [f"query {t}" for t in range(12)], [str(s) for s in range(12)],
@@ -444,8 +445,8 @@ heatmap(window_mask(12, 4).float().tolist(), [f"query {t}" for t in range(12)], 
 # there is a model that was trained on 192 words from the start. Every step of all of them has the same number of words:
 # eight rows of 48, or two of 192.
 #
-# We measure the loss of each word *above its floor*. For a perfect model all numbers would be 0. Beyond word 48, even
-# a perfect reader of 48 words would be above it, because it has forgotten how the story began.
+# We measure the loss of each word *above its floor*. For a perfect model all numbers would be 0. Beyond word 48, even a
+# perfect model with a memory of 48 words would be above it, because it has forgotten how the story began.
 
 # %%
 predict("which of these will be about as good at word 190 as at word 40? And which will be worst?")
@@ -528,12 +529,12 @@ for name, (expected, spread) in far.items():
     result(f"{name}: words 97 to 192", excess[name][:, 96:].mean().item(), expected, spread)
 
 # %% [markdown]
-# **What to see.** Compare the words 97 to 192 with the words 1 to 48. (Words 73 to 120 are difficult for all: there
-# one story comes to its end and the next begins.) In brackets: the range of five seeds.
+# **What to see.** Compare the words 97 to 192 with the words 1 to 48. (Words 73 to 120 are difficult for all models:
+# there one story comes to its end and the next begins.) In parentheses: the range over five seeds.
 #
 # - **Rotary, as it is**, is good up to word 48 (0.49 to 0.61), and beyond, its loss above the floor doubles (1.04 to
-#   1.22). **Sinusoidal** positions are far worse (4.20 to 4.62): beyond word 48, vectors that were never seen are
-#   added to every word, and everything that is computed from them is nonsense.
+#   1.22). **Sinusoidal** positions are far worse (4.20 to 4.62): beyond word 48, vectors never seen in training are
+#   added to every word, and everything computed from them is nonsense.
 # - **Interpolation without training** is worse than doing nothing, even on the first 48 words (0.72 to 0.85): the
 #   distances between neighbors have changed. With 20 more steps on long texts it recovers (0.84 to 1.00), and NTK
 #   scaling, which starts from a better place, even more (0.73 to 0.94).
@@ -544,10 +545,10 @@ for name, (expected, spread) in far.items():
 #   48 words, 0.63 to 0.81 with 24): no distance is new any more. What is farther back is forgotten, but the model
 #   never learned to look there.
 # - **ALiBi** is nearly as good at word 190 as at word 40 (0.52 to 0.70), without any further step, and in this short
-#   training it is also the best on short texts (0.42 to 0.49). Looking at near words first is a good beginning.
-# - **No positions** does not help here (1.51 to 1.63). There is no table that could end; but what such a model learns
-#   about order from the mask, it learns for at most 48 words. On their reasoning tasks, Kazemnejad et al. (2023)
-#   found the opposite.
+#   training it is also the best on short texts (0.42 to 0.49). Looking at nearby words first is a good start.
+# - **No positions** does not help here (1.51 to 1.63). There is no table to run out of; but what such a model learns
+#   about order from the mask, it learns for at most 48 words. On their reasoning tasks, Kazemnejad et al. (2023) found
+#   the opposite.
 # - **Trained on 192 words from the start**, for 100 steps with as many words in each, the model is worse, on short
 #   texts (0.74 to 1.04) and on long ones (0.99 to 1.17), than the one that was trained on 48 words for 100 steps and
 #   then on 192 for 20. Short texts first is also how large models are trained: Llama 3 on 8,192 tokens, and at the end,
@@ -572,9 +573,9 @@ for n, p in probabilities.items():
     print(f"after reading {n:>3} words: {moved:.2%} of the probability has moved to other words")
 
 # %% [markdown]
-# **What to see.** Up to 48 words nothing changes. Then a word that is far in the past gets other predictions, because
-# there is more text after it. Either all keys are computed again for every new word, or one lives with keys that were
-# rotated by other frequencies. That is why the library offers dynamic scaling as a function of a known length
+# **What to see.** Up to 48 words nothing changes. Beyond that, the predictions after a word far in the past change
+# because there is more text after it. Either all keys are computed again for every new word, or you accept keys that
+# were rotated with other frequencies. That is why the library offers dynamic scaling as a function of a known length
 # (`dynamic_ntk`), and not as a property of a model.
 #
 # ## 12.9 What a long text costs: the bytes of the cache
@@ -585,19 +586,20 @@ for n, p in probabilities.items():
 #
 # with the minimum only if there is a window. For L = 2, Hkv = 3, D = 4, S = 5 and two bytes, $2 \cdot 5 \cdot 24 \cdot
 # 2 = 480$. The window's words can be kept in a **ring** of W slots: the word at position $p$ overwrites slot $p \bmod
-# W$. That the slots are out of order does not matter, since attention is a sum over keys and the rotation of a key has
-# been done before.
+# W$. It does not matter that the slots are out of order, since attention is a sum over keys, and each key was rotated
+# before it was stored.
 #
-# **Latent attention** (MLA, DeepSeek-AI 2024, "DeepSeek-V2", section 2.1) saves in another way. All heads keep their
-# own keys and values, but these are computed, when they are needed, from one short vector per word, $c = W_c x$ with N
-# numbers: $k_h = W_h^k c$, $v_h = W_h^v c$. Only $c$ is kept. It is a low-rank factorization of all the key and value
-# matrices together. And nothing has to be computed back: $q \cdot (W_h^k c) = (W_h^{k\top} q) \cdot c$, so the query
-# can be brought to the latent vector instead.
+# **Latent attention** (MLA, DeepSeek-AI 2024, "DeepSeek-V2", section 2.1) saves memory in another way. All heads have
+# their own keys and values, but these are computed, when they are needed, from one short vector per word, $c = W_c x$
+# with N numbers: $k_h = W_h^k c$, $v_h = W_h^v c$. Only $c$ is kept. It is a low-rank factorization of all the key and
+# value matrices together. And the keys never have to be reconstructed: $q \cdot (W_h^k c) = (W_h^{k\top} q) \cdot c$,
+# so the query can be projected into the space of the latent vector instead.
 #
-# Rotary positions do not fit in there: with $R_{\omega s}$ between the two, the matrix would be different for each
+# Rotary positions do not fit into this: with $R_{\omega s}$ between the two, the matrix would be different for each
 # position. So each word has one more short key of R numbers that is rotated, shared by all heads, and a score is the
-# sum of the two dot products. Together, N + R numbers per word and layer, whatever the number of heads. DeepSeek-V2
-# has N = 512 and R = 64 for 128 heads of 128. The library has it in one short file, `llmasos/nn/latent_attention.py`.
+# sum of the two dot products. Together, that makes N + R numbers per word and layer, whatever the number of heads.
+# DeepSeek-V2 has N = 512 and R = 64 for 128 heads of 128. The library has it in one short file,
+# `llmasos/nn/latent_attention.py`.
 #
 # Exercise **cache_bytes** asks for the formula. Here it is next to the tensors.
 

@@ -64,8 +64,8 @@ expected_dropped = part("expected_dropped", None)
 # About two thirds of the weights in a GPT block are in the feed-forward layer, which treats each token by itself. So
 # take E feed-forward layers instead of one, call them **experts**, and add a small layer that decides for each token
 # which k of them it goes through: the **router**. The model is a **mixture of experts** (Shazeer et al. 2017). Its
-# weights grow with E, the work per token with k. Mixtral has 8 experts and uses 2: 47 billion weights, of which a token
-# passes 13 billion (Jiang et al. 2024). DeepSeek-V3 has 256 and uses 8 (and one more that all tokens pass).
+# weights grow with E, the work per token with k. Mixtral has 8 experts and uses 2: 47 billion weights, of which each
+# token uses 13 billion (Jiang et al. 2024). DeepSeek-V3 has 256 and uses 8 (and one more that every token uses).
 #
 # Two questions run through this lesson. *Who decides* what each expert learns? (Nobody; and that goes wrong.) And *what
 # does it cost*, in weights, in multiplications, in seconds? We start with the machine itself.
@@ -115,7 +115,7 @@ result("k = 1: gradient of the weight by its own logit", gradient[0].item(), 0.4
 # ## 13.3 Dispatch and combine
 #
 # The definition treats each token by itself: look up its experts, apply them, add. That would be N small products of a
-# vector and a matrix, each of which reads the whole matrix for a single token. One turns the loop inside out: for each
+# vector and a matrix, each of which reads the whole matrix for a single token. So we turn the loop inside out: for each
 # *expert*, collect the tokens that chose it (**dispatch**), compute them together as one matrix, multiply by the
 # weights, and add each result to the row of its token (**combine**):
 #
@@ -147,11 +147,11 @@ result("largest difference of the two orders", (by_expert - by_token).abs().max(
 # %% [markdown]
 # ## 13.4 What happens if nobody watches
 #
-# Now a real model. Its texts are the first sentences of stories, half of them in English and half in German: a mixed
-# crowd, for which one might like to have specialists. And as always we know the floor. The storyworld knows the
-# probability of each English sentence, and each German one says the same (in 3,000 stories, no two different English
-# first sentences had the same German one). So the floor *per sentence* is the same for both: -log p of the English
-# sentence, plus log 2, because each language is as likely as the other.
+# Now a real model. Its texts are the first sentences of stories, half of them in English and half in German: a mixture
+# that seems to call for specialists. And as always we know the floor. The storyworld knows the probability of each
+# English sentence, and each German sentence is the translation of one (in 3,000 stories, no two different English first
+# sentences had the same German one). So the floor *per sentence* is the same for both: -log p of the English sentence,
+# plus log 2, because each language is as likely as the other.
 
 
 # %%
@@ -184,7 +184,7 @@ print({language: f"floor {floor:.3f} nats per token" for language, floor in FLOO
 # width 128, twice that of the model. Nothing tells the router what to do: we minimize the cross-entropy, nothing else.
 #
 # To see how evenly the experts are used, we need one number. Let $f_i$ be the fraction of the choices that fall on
-# expert i. If all are used alike, each $f_i$ is 1/E; if only one is, its $f_i$ is 1. Between the two,
+# expert i. If all are used equally, each $f_i$ is 1/E; if only one is used, its $f_i$ is 1. Between the two,
 #
 # $$ \text{effective number of experts} = \frac{1}{\sum_i f_i^2} $$
 #
@@ -259,7 +259,7 @@ def above_floor(model):
 
 
 LOOK = [*val_rows["English"], *val_rows["German"]]  # 300 rows
-predict("eight experts, two layers, no rule. How many of the eight will be used, effectively: 8, 4 or 1?")
+predict("eight experts, two layers, no balancing. How many of the eight will be used, effectively: 8, 4 or 1?")
 
 # %%
 alone, alone_looks, alone_seconds = train(CONFIG)
@@ -275,14 +275,14 @@ result("without balancing: fraction of the busiest expert", f_alone.max().item()
 # 4.4 to 4.9 of the eight experts are used (three seeds).
 #
 # Why? An expert that is chosen often gets many gradients and learns fast; its output becomes useful; so its weight
-# rises (13.2), and it is chosen more often. One that is not chosen gets no gradient at all and stays as it was made.
-# The rich get richer. The starved experts fill memory and do almost nothing for it.
+# rises (13.2), and it is chosen more often. One that is not chosen gets no gradient at all and stays as it was
+# initialized. The rich get richer. The starved experts take up memory and do almost nothing in return.
 
 # %% [markdown]
 # ## 13.5 The balancing loss
 #
-# We want a number that is small if all experts are used alike, and that has a gradient. The fractions $f_i$ have none:
-# they count choices. The mean probabilities do,
+# We want a number that is small if all experts are used equally, and that has a gradient. The fractions $f_i$ have
+# none: they count choices. The mean probabilities do,
 #
 # $$ f_i = \frac{\text{choices of expert } i}{k N}, \qquad P_i = \frac{1}{N} \sum_{t=1}^{N} p_i(x_t), $$
 #
@@ -291,13 +291,14 @@ result("without balancing: fraction of the busiest expert", f_alone.max().item()
 # $$ L_\mathrm{bal} = E \sum_{i=1}^{E} f_i P_i. $$
 #
 # (N counts real tokens only. Padding is not sent to any expert.) What does this do? Take one token with probabilities
-# $p$ and router logits $z$. It has a part $1/N$ in each $P_i$; the $f_i$ are constants. With the derivative of the
+# $p$ and router logits $z$. It contributes $p_i/N$ to each $P_i$; the $f_i$ are constants. With the derivative of the
 # softmax, $\partial p_i / \partial z_j = p_i (\delta_{ij} - p_j)$, where $\delta_{ij}$ is 1 if $i = j$ and 0 otherwise,
 #
 # $$ \frac{\partial L_\mathrm{bal}}{\partial z_j} = \frac{E}{N} \, p_j \Big( f_j - \sum_i f_i \, p_i \Big). $$
 #
-# Read the bracket: the load of expert j, minus the load that this token sees on average. Experts with more are pushed
-# down, experts with less are pulled up, **whatever the token is**. Let us check this with autograd.
+# Read the bracket: it is the load of expert j, minus the mean load of all experts, weighted by this token's
+# probabilities. Experts with more are pushed down, experts with less are pulled up, **whatever the token is**. Let us
+# check this with autograd.
 
 # %%
 z = torch.randn(50, 8, dtype=torch.float64).requires_grad_()  # (N, E)
@@ -309,7 +310,7 @@ by_formula = 8 / 50 * p * (f - (p * f).sum(dim=-1, keepdim=True))
 result("largest difference of gradient and formula", (gradient - by_formula).abs().max().item(), 0.0, 1e-8)
 
 # %% [markdown]
-# Which values can it take? Three cases can be done in the head:
+# Which values can the loss take? Three cases are simple enough to do in your head:
 #
 # - All $f_i$ are 1/E: then $L = \sum_i P_i = 1$, whatever the probabilities are.
 # - All $P_i$ are 1/E: then $L = \sum_i f_i = 1$, whatever the choices are. (A router that is all zeros has the loss 1
@@ -322,8 +323,8 @@ result("largest difference of gradient and formula", (gradient - by_formula).abs
 # $$ L_\mathrm{bal} = E \sum_i f_i^2 = 1 + \frac{1}{E} \sum_i c_i^2 = 1 + \mathrm{CV}^2, $$
 #
 # with CV the coefficient of variation of the load, its standard deviation divided by its mean. It is also E divided by
-# the effective number of experts. So for a sure router the minimum is 1, at even load. For an unsure one it is *not*:
-# exercise **below_one** asks you to find a router with a loss below 1.
+# the effective number of experts. So for a router that is always sure the minimum is 1, at even load. For an unsure one
+# it is *not*: exercise **below_one** asks you to find a router with a loss below 1.
 #
 # How close to 1 can a batch come? Even a perfectly fair router is not perfectly even. If each of N tokens chooses one
 # expert at random, the number of tokens of an expert is binomial, with mean N/E and variance $N \frac1E (1 - \frac1E)$.
@@ -344,8 +345,8 @@ result("a fair router on 64 tokens: mean loss", fair.mean().item(), 1 + (E - 1) 
 # ## 13.6 The cure
 #
 # We add the loss to the cross-entropy, with a small weight. Fedus et al. used 0.01 after trying several: large enough
-# to keep the load even, small enough not to disturb. Our training is short, so we take 0.05. All else is as before:
-# the same start, the same rows in the same order.
+# to keep the load even, small enough not to disturb the training. Our training is short, so we take 0.05. All else is
+# as before: the same start, the same rows in the same order.
 
 # %%
 predict("what does the balancing cost: will the loss above the floor be better, the same, or worse?")
@@ -416,8 +417,8 @@ heatmap(
 # **What to see.** There is no English expert and no German one. Knowing the expert of a token, you would be right about
 # its language in 68 to 82 % of the cases with balancing (four seeds), which is far from chance and far from certain.
 # Without balancing it is about 60 % in the first layer, where half of everything goes to one expert, and 70 to 90 % in
-# the second (three seeds). Nobody has asked for an expert of each language, only for an even load, and there are many
-# ways to have one.
+# the second (three seeds). Nobody asked for an expert for each language, only for an even load, and there are many ways
+# to have one.
 
 # %%
 visitors = [by_language["English"][number] + by_language["German"][number] for number in range(2)]  # with balancing
@@ -444,15 +445,15 @@ for number, pairs in enumerate(visitors, 1):
 # ## 13.8 Capacity
 #
 # On one computer it does not matter if an expert gets 50 tokens of one batch and 90 of the next. But large models keep
-# their experts on different devices, and there each expert has a buffer of fixed size. So one sets a **capacity**: an
-# expert takes at most
+# their experts on different devices, and there each expert has a buffer of fixed size. So each expert is given a
+# **capacity**: it takes at most
 #
 # $$ c = \Big\lceil f_\mathrm{cap} \cdot \frac{k T}{E} \Big\rceil $$
 #
 # of the T tokens of a row (of the real ones; padding does not count), where $f_\mathrm{cap}$ is the **capacity factor**
-# and $kT/E$ the even share. ($\lceil u \rceil$ rounds up.) The tokens are taken in their order. One that finds its
-# expert full is **dropped**: it does without this expert, and only the residual connection carries it on. With T = 16,
-# E = 8, k = 1 and the factor 1, an expert takes 2 tokens; with 1.25, 3.
+# and $kT/E$ the even share. ($\lceil u \rceil$ rounds up.) The tokens are taken in order. A token whose expert is
+# already full is **dropped**: it skips this expert, and only the residual connection carries it forward. With T = 16, E
+# = 8, k = 1 and the factor 1, an expert takes 2 tokens; with 1.25, 3.
 #
 # How many tokens are dropped? For a fair router there is a formula. The number of tokens $X$ that choose one given
 # expert is binomial with T draws and probability 1/E, and it drops $X - c$ of them if that is positive. Over all E
@@ -466,7 +467,7 @@ for number, pairs in enumerate(visitors, 1):
 # **expected_dropped**.
 
 # %%
-predict("64 tokens, 8 experts, room for exactly 8 each. What fraction will a fair router drop: 1 %, 13 % or 30 %?")
+predict("64 tokens, 8 experts, room for exactly 8 in each. What fraction will a fair router drop: 1 %, 13 % or 30 %?")
 
 
 # %%
@@ -494,7 +495,7 @@ for factor in (0.5, 0.75, 1.0, 1.25, 1.5, 2.0):
         result(f"factor {factor:g}: dropped by a fair router", measured[-1][1], formula[-1][1], 0.006)
 
 # %% [markdown]
-# And our trained routers? Here T is the length of a sentence, which differs, so we add up the formula over the
+# And our trained routers? Here T is the length of a sentence, which varies, so we add up the formula over the
 # sentences.
 
 
@@ -534,8 +535,8 @@ result("factor 1: dropped, with balancing", at_one["with balancing"], 0.25, 0.1)
 # large. Without balancing it is 36 to 40 % (three seeds), and with twice the even share still 17 to 20 %. With
 # balancing it is 22 to 27 % (four seeds), more than fair, although the load over all texts is nearly even. The reason
 # is that capacity is counted within a row, and the words of a row are not independent: they are all of one language,
-# and a word that occurs twice mostly goes to the same expert twice. The formula is what one can hope for, not what one
-# gets.
+# and a word that occurs twice mostly goes to the same expert twice. The formula is what you can hope for, not what you
+# get.
 
 # %% [markdown]
 # ## 13.9 Parameters, FLOPs, seconds
@@ -545,12 +546,12 @@ result("factor 1: dropped, with balancing", at_one["with balancing"], 0.25, 0.1)
 # - **Parameters** fill the memory. Each expert has 2 · C · d_ff weights (3 · C · d_ff if it is gated, as SwiGLU is),
 #   the router E · C, so together $E \cdot 2 C d_\mathrm{ff} + E C$.
 # - **FLOPs**, floating-point operations, are work. A matrix with n weights costs n multiplications and n additions per
-#   token, and a token passes k experts and the router: $2 \, (k \cdot 2 C d_\mathrm{ff} + E C)$ forward. The backward
-#   pass costs twice that, one product for the gradient of the input and one for that of the weights.
+#   token, and a token goes through k experts and the router: $2 \, (k \cdot 2 C d_\mathrm{ff} + E C)$ forward. The
+#   backward pass costs twice that, one product for the gradient of the input and one for that of the weights.
 # - **Seconds** are what you wait for. They depend on the machine, and on how large the pieces are.
 #
 # Exercise **mixture_size** asks for the first two. The library's formulas cover a whole model (with the biases); torch
-# can count.
+# can count the operations.
 
 # %%
 DENSE = dataclasses.replace(CONFIG, n_experts=1, n_active_experts=1)
@@ -604,7 +605,7 @@ result("experts, no balancing: nats above the floor", GAPS["experts, no balancin
 result("experts, balanced: nats above the floor", GAPS["experts, balanced"], 0.027, 0.04)
 
 # %% [markdown]
-# **What to see.** One would expect that three times the parameters help. Here they do not: in our runs all three models
+# **What to see.** One would expect three times the parameters to help. Here they do not: in our runs all three models
 # ended 0.018 to 0.034 nats above the floor, and which of them was ahead changed from seed to seed. The dense model has
 # learned nearly all there is to know about first sentences, and room for more knowledge is not what it lacks. Nor did
 # the starved experts cost anything in the loss.
@@ -621,11 +622,11 @@ result("experts, balanced: nats above the floor", GAPS["experts, balanced"], 0.0
 # - **Noise in the router.** Shazeer et al. (2017) add random noise before they choose, so that experts that are never
 #   chosen get a chance.
 # - **Balance without a loss.** DeepSeek-V3 adds a bias to each expert's score for the choice only, and raises it a
-#   little if the expert has too little to do (Wang et al. 2024). Its gradient does not disturb the model, because
-#   there is none.
-# - **Experts choose tokens** instead of tokens experts (Zhou et al. 2022): the load is even by construction, but a
-#   token then depends on later ones, which a model that writes cannot allow.
-# - **Shared experts** that every token passes, and many small ones (Dai et al. 2024, "DeepSeekMoE").
+#   little if the expert has too little to do (Wang et al. 2024). There is no extra gradient that could disturb the
+#   training of the model.
+# - **Experts choose tokens**, not the other way round (Zhou et al. 2022): the load is even by construction, but a token
+#   then depends on later ones, which a model that writes cannot allow.
+# - **Shared experts** that every token uses, and many small ones (Dai et al. 2024, "DeepSeekMoE").
 #
 # **Further reading.** Jacobs et al. 1991, *Adaptive Mixtures of Local Experts*, where it began. Shazeer et al. 2017,
 # *Outrageously Large Neural Networks: The Sparsely-Gated Mixture-of-Experts Layer*. Lepikhin et al. 2020, *GShard*.

@@ -39,7 +39,7 @@ def loss_targets(ids: Tensor, start: int, end: int, assistant: int) -> Tensor:
     (perhaps none), the token `end`. Before, between and after the messages there may be further tokens, such as a line
     break. The last message may lack its end, if the conversation was cut off. The assistant's tokens are the content of
     each of its messages, and the `end` of that message if it is there. `start` and `end` occur nowhere else; the number
-    `assistant` may also occur where no role stands, and is an ordinary word there.
+    `assistant` may also occur in other places, where it is an ordinary word.
 
     Args:
         ids: (T,) whole numbers (int64), T at least 2; the conversation.
@@ -47,7 +47,7 @@ def loss_targets(ids: Tensor, start: int, end: int, assistant: int) -> Tensor:
         assistant: the role's token of the assistant, the one after `start`. Other roles have other tokens.
 
     Returns:
-        (T - 1,), int64. At position t stands `ids[t + 1]` if that is one of the assistant's tokens, else -100.
+        (T - 1,), int64. Position t holds `ids[t + 1]` if that is one of the assistant's tokens, else -100.
 
     Example with start 1, end 2, the user 3, the assistant 4 and a line break 5: the ids
     [1, 3, 5, 9, 2, 5, 1, 4, 5, 7, 8, 2, 5] give [-100, -100, -100, -100, -100, -100, -100, -100, 7, 8, 2, -100].
@@ -91,7 +91,7 @@ def mean_reciprocal_rank(scores: Tensor, right: Tensor) -> float:
     """5 (easy). How well the right texts are ranked: the mean over the questions of 1 / rank.
 
     The rank of the right text is 1 if no other text has the same or a higher score. Other texts with exactly the same
-    score count as before it.
+    score are ranked before it.
 
     Args:
         scores: (Q, N) floats: of each of N texts for each question; higher is better. They may be negative or infinite.
@@ -117,7 +117,7 @@ def vote(answers: list[str]) -> str:
         answers: any number of them.
 
     Returns:
-        The winner, in the form in which it was first given, unchanged; "" if nobody voted.
+        The winner, in the form in which it was first given, unchanged; "" if there are no votes.
 
     Example: ["Paris", " london", "paris "] gives "Paris".
     """

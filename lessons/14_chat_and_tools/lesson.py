@@ -1,11 +1,11 @@
 # %% [markdown]
 # # 14 Instructions, chat, tools
 #
-# - **Question:** How does a model that continues texts become one that answers, and what can it do about all that it
-#   does not know?
-# - **Teaches:** conversations as tokens, the loss on the assistant's words, four slips and what each costs; calls of a
-#   calculator that run while the model writes; finding a text by words and by learned vectors (InfoNCE); answers from a
-#   found text; examples in the prompt, and voting, next to their formulas
+# - **Question:** How does a model that continues texts become one that answers, and what can it do about what it does
+#   not know?
+# - **Teaches:** conversations as tokens, the loss on the assistant's words, four slips and what each costs; calculator
+#   calls that run while the model writes; finding a text by words and by learned vectors (InfoNCE); answers from a
+#   retrieved text; examples in the prompt, and voting, next to their formulas
 # - **Minutes:** 120 to read and solve, 2 to run
 #
 # You need: a GPT and its training (lessons 04 and 05), sampling (lesson 06), cross-entropy and nats (lesson 01), BERT's
@@ -68,9 +68,9 @@ question = "Where did Paul live?"
 print(f"{question} → {continued.text}")
 
 # %% [markdown]
-# To answer is to continue, too: the text to continue is a *conversation*, and the next thing in it is an answer. So we
-# write conversations down as texts, and train on them. This is called **instruction tuning** or **supervised
-# fine-tuning** (Ouyang et al. 2022, section 3.5). The one new thing is the form.
+# Answering is a kind of continuing, too: the text to continue is a *conversation*, and the next thing in it is an
+# answer. So we write conversations down as texts, and train on them. This is called **instruction tuning** or
+# **supervised fine-tuning** (Ouyang et al. 2022, section 3.5). The one new thing is the form.
 #
 # A conversation is a list of messages. Each has a **role**: the *system* says how the assistant should behave, the
 # *user* asks, the *assistant* answers, and a *tool* gives results (14.4). A **chat template** turns the list into one
@@ -84,7 +84,7 @@ print(f"{question} → {continued.text}")
 # ```
 #
 # (`im` stands for *instant message*.) To get an answer, we end the text with `<|im_start|>assistant` and a line break,
-# the **generation prompt**, and let the model continue until it writes `<|im_end|>`. The special tokens are no
+# the **generation prompt**, and let the model continue until it writes `<|im_end|>`. The special tokens are not
 # characters: a user who *types* `<|im_end|>` gets eight ordinary tokens, and cannot end a message. Exercise **render**
 # asks for the template.
 #
@@ -190,8 +190,8 @@ def train_chat(chats, targets=lambda ids, mask: mask, steps=300, history=None):
 # 3. **Another template at inference.** The model is asked in a form that it was not trained on.
 # 4. **No system turn.** In training each conversation began with a system message, and now there is none.
 #
-# The first two need a training of their own, the others only an evaluation. An answer counts if it is the right number
-# and nothing else. The calculator runs in all four cases; 14.4 shows how.
+# The first two need a training run of their own, the others only an evaluation. An answer counts as right if it is the
+# right number and nothing else. The calculator runs in all four cases; 14.4 shows how.
 
 # %%
 predict("which slips cost most, and is there one that costs nothing?")
@@ -285,19 +285,20 @@ result("the user's tokens, nats per conversation", losses["user"], 2 * math.log(
 # **What to see.** The ranges in this lesson are from three seeds. Without a slip, all answers were right in all three.
 #
 # *Loss on all tokens* costs time. With the mask, the assistant's words cost less than 2 nats after 75 to 100 steps;
-# with a loss on all tokens, after 150 and 175 steps in two seeds, and not within 300 in the third. So in the end 1.00,
-# 1.00 and 0.02 of the answers were right: nothing lost, or everything. The last lines show what else the model was busy
-# with. The user's tokens cost 9.2 to 9.3 nats in every conversation, as predicted, and no training takes them away; the
-# tool's result costs 6.3 to 7.2 more.
+# with a loss on all tokens, after 150 and 175 steps with two seeds, and not within 300 with the third. So in the end
+# 1.00, 1.00 and 0.02 of the answers were right: nothing lost, or everything. The last lines show what else the model
+# was busy with. The user's tokens cost 9.2 to 9.3 nats in every conversation, as predicted, and no training takes them
+# away; the tool's result costs 6.3 to 7.2 more.
 #
-# *No end token.* The answer begins with the right number in all cases, and then the model goes on until it is stopped.
-# Nothing has ever told it that 3108 is complete. No answer is right.
+# *No end token.* The answer begins with the right number in all cases, and then the model keeps writing until it is
+# stopped. Nothing has ever told it that 3108 is complete. No answer is right.
 #
 # *Another template, no system turn.* These need no training to go wrong. In another template no call was right. Without
-# the system turn 0.00, 0.00 and 0.54 of the answers were: a model may get over it, and may not, by luck. What in the
-# model fails is not shown by this experiment; that it saw only *one* form in training is a fact. So always ask a model
-# in the form in which it was trained. That is why a chat model is saved together with its template. Would variety in
-# training help, for example a system message in only half of the conversations? That is an experiment for exercise 8.
+# the system turn 0.00, 0.00 and 0.54 of the answers were right: whether a model copes with it is a matter of luck. The
+# experiment does not show what in the model fails; all we know is that it saw only *one* form in training. So always
+# ask a model in the form in which it was trained. That is why a chat model is saved together with its template. Would
+# variety in training help, for example a system message in only half of the conversations? That is an experiment for
+# exercise 8.
 
 # %% [markdown]
 # ## 14.4 A tool
@@ -312,7 +313,7 @@ BARE, BARE_VAL = conversations("train", 4000, False), conversations("val", 100, 
 from_memory = train_chat(BARE)
 guesses = ask(from_memory, questions(BARE_VAL), tools=())
 for chat, guess in list(zip(BARE_VAL, guesses, strict=True))[:4]:
-    print(f"{chat[1].content:<28} {wanted(chat):>5}, and it says {guess:>5}")
+    print(f"{chat[1].content:<28} {wanted(chat):>5}, and the model says {guess:>5}")
 last = sum(guess[-1:] == wanted(chat)[-1] for guess, chat in zip(guesses, BARE_VAL, strict=True)) / len(BARE_VAL)
 first = sum(guess[:1] == wanted(chat)[0] for guess, chat in zip(guesses, BARE_VAL, strict=True)) / len(BARE_VAL)
 result("without the calculator", accuracy(guesses, BARE_VAL), 0.01, 0.04)
@@ -339,22 +340,22 @@ ids = [*ids, *tokenizer.encode(call), *template.encode_result(tokenizer, outcome
 print("the assistant says", written.text)
 
 # %% [markdown]
-# Three things can go wrong with a text that a model writes: it is no JSON, it names a function that does not exist, or
-# its arguments are not those of the function. None of them may stop the program; the model gets a sentence as the
-# result, and may try again. And one thing must never happen: that what a model writes is *executed*. The arguments are
-# data. Our calculator parses its expression by hand, so `__import__('os')` is a syntax error and not a command.
-# Exercise **parse_calls** asks for the reading part.
+# Three things can go wrong with a text that a model writes: it is not JSON, it names a function that does not exist, or
+# its arguments are not those of the function. None of these may stop the program; the model gets a sentence as the
+# result, and may try again. And one thing must never happen: text that a model writes must never be *executed*. The
+# arguments are data. Our calculator parses its expression by hand, so `__import__('os')` is a syntax error and not a
+# command. Exercise **parse_calls** asks for the reading part.
 
 # %%
 for text in ('{"name": "calculator", "arguments": {"expression": "import os"}}', "37 * 84", '{"name": "clock"}'):
     print(f"{text:<66} → {prompting.run_call(text, [prompting.Tool.of(calculator)])}")
 
 # %% [markdown]
-# **What to see.** The same small model, as long in training, is right with the calculator and never without. It has not
-# learned to multiply. It has learned to copy two numbers into a form, and a result out of one, and copying is what
-# attention is good at. (Without the calculator, its first digits are right about as often as if it always said 3, which
-# would be right in 0.23 of the cases. Its last digits are better than always 0, 0.36: they follow from two digits
-# alone. The others need the carries.)
+# **What to see.** The same small model, trained for just as long, is right with the calculator and almost never
+# without. It has not learned to multiply. It has learned to copy two numbers into a form, and a result out of one, and
+# copying is what attention is good at. (Without the calculator, its first digits are right about as often as if it
+# always said 3, which would be right in 0.23 of the cases. Its last digits are better than always 0, 0.36: they follow
+# from two digits alone. The others need the carries.)
 #
 # Schick et al. 2023, *Toolformer*, showed how a model can find out by itself when a call helps. The recipe
 # `chat-calculator` trains a model on larger numbers, sums and differences, too; it also has to know when *not* to ask.
@@ -380,17 +381,19 @@ def ranks_of(scores):
 
 
 # %% [markdown]
-# **By words.** A story is about a question if it holds the question's words, the rare ones above all. BM25 (Robertson &
-# Zaragoza 2009, section 3) gives each word *w* of the question, in a story of length $|d|$ that holds it *tf* times,
+# **By words.** A story is likely to answer a question if it contains the question's words, the rare ones above all.
+# BM25 (Robertson & Zaragoza 2009, section 3) gives each word *w* of the question, in a story of length $|d|$ that
+# contains it *tf* times,
 #
 # $$ \mathrm{idf}(w) \cdot \frac{\mathrm{tf}\,(k_1 + 1)}{\mathrm{tf} + k_1 (1 - b + b\,|d| / \overline{|d|})}, \qquad
 #    \mathrm{idf}(w) = \log\Big(1 + \frac{N - n + ½}{n + ½}\Big), $$
 #
-# where *n* of the N stories hold the word, and sums these numbers. No model, no training.
+# where *n* of the N stories contain the word, and sums these numbers. ($\overline{|d|}$ is the mean length of a story;
+# $k_1$ and $b$ are constants.) No model, no training.
 #
 # **How good is a ranking?** *recall@k* is the fraction of questions whose right story is among the first k. The **mean
 # reciprocal rank**, MRR, is the mean of 1/rank: 1 if all are first, ½ if all are second. Stories with the same score as
-# the right one count as before it, or else a model that gives every story the same score would look good. Exercise
+# the right one are ranked before it; otherwise a model that gives every story the same score would look good. Exercise
 # **mean_reciprocal_rank** asks for it.
 #
 # **By vectors.** A model turns a text into a vector of unit length; texts that belong together should have a large dot
@@ -402,9 +405,9 @@ def ranks_of(scores):
 # $$ \mathrm{loss}_i = -\log \frac{e^{q_i \cdot p_i / \tau}}{\sum_j e^{q_i \cdot p_j / \tau}}. $$
 #
 # Why a temperature? Cosines lie between -1 and 1. With $\tau = 1$, the best that B = 64 perfectly separated pairs could
-# reach is $\log(1 + 63\, e^{-1}) = 3.18$ nats if the others are orthogonal, hardly below the $\log 64 = 4.16$ of
-# knowing nothing. With $\tau = 0.05$ the same vectors have a loss of $63\, e^{-20} \approx 10^{-7}$. Exercise
-# **info_nce** asks for the loss.
+# reach is $\log(1 + 63\, e^{-1}) = 3.18$ nats if the others are orthogonal, not far below $\log 64 = 4.16$, the loss of
+# a model that knows nothing. With $\tau = 0.05$ the same vectors have a loss of $63\, e^{-20} \approx 10^{-7}$.
+# Exercise **info_nce** asks for the loss.
 #
 # Our model is the smallest there is: a vector for each word piece, and the vector of a text is their mean. It starts
 # from random numbers.
@@ -548,14 +551,14 @@ poisoned = [
 plain = read([f"{asked[k]}\n\n{shelf[some[k]]}" for k in where])
 honest = sum(answer == truths[k] for answer, k in zip(plain, where, strict=True))
 fooled = sum("next to the old mill" in answer for answer in read(poisoned))
-print(f"{len(where)} questions: {honest} right before; {fooled} answers are the poison's after")
+print(f"{len(where)} questions: {honest} right before; after, {fooled} repeat the false sentence")
 
 # %% [markdown]
-# This small reader follows the false sentence only now and then (in one case of nine, here). Do not count on that: it
-# is small, and has read only stories of one kind.
+# This reader follows the false sentence only now and then (in one case out of nine, here). Do not count on that: it is
+# small, and has read only one type of story.
 #
-# So much for a false fact. It gets worse if the text can pretend to be somebody else. Suppose a program builds the
-# prompt as a *string*, story and all, and then tokenizes it, special tokens included:
+# So much for a false fact. It gets worse if the text can pretend to come from somebody else. Suppose a program builds
+# the prompt as a *string*, story and all, and then tokenizes it, special tokens included:
 #
 # ```
 # <|im_start|>user
@@ -567,9 +570,9 @@ print(f"{len(where)} questions: {honest} right before; {fooled} answers are the 
 # A story that contains `<|im_end|>` ends the user's message, and what follows may be a message of the *system*. With
 # `ChatTemplate.encode` this cannot happen: the contents are encoded as ordinary text, and the special tokens come from
 # the template alone. But a chat model also reads orders in plain words ("Ignore all previous instructions"), and no
-# tokenizer prevents that. It is called **prompt injection** (Greshake et al. 2023). What helps: treat whatever was
-# written because of a foreign text as foreign; let tools do only what the *user* may do; ask a person before anything
-# that cannot be undone. Exercise **poisoned_story** asks you to attack the careless program.
+# tokenizer prevents that. It is called **prompt injection** (Greshake et al. 2023). What helps: treat everything that a
+# model writes after reading an untrusted text as untrusted, too; let tools do only what the *user* may do; ask a person
+# before anything that cannot be undone. Exercise **poisoned_story** asks you to attack the careless program.
 
 # %% [markdown]
 # ## 14.8 Examples in the prompt
@@ -600,16 +603,17 @@ print(f"always happy: {always_happy:.2f}; " + ", ".join(f"{n} examples: {chooses
 
 # %% [markdown]
 # It cannot: whatever the examples say, it finds "sad" more likely, and would do better by always saying "happy". Why
-# should it be different? In its training no text ever held a second example of something. A model
-# learns to use examples if its *training* texts make it worthwhile, and then it does so even for tasks that it has
-# never seen (Chan et al. 2022).
+# should it be different? No text in its training ever contained a second example of the same task. A model learns to
+# use examples if its *training* texts make it worthwhile, and then it does so even for tasks that it has never seen
+# (Chan et al. 2022).
 #
 # So let us make such texts. Each is a list of pairs, a letter and its translation in a secret alphabet of K = 8
 # symbols. Every text has an alphabet of its own, a random permutation. Nothing can be known about the first pair; but
-# a letter that was seen before can be looked up. There is a formula for the best that is possible. After $n$ examples,
-# drawn at random, $d$ different letters have been seen. The next one is among them with probability $d/K$, and known
-# then. If it is not, one of $K - d$ symbols must be guessed: $\frac{K - d}{K} \cdot \frac{1}{K - d} = \frac1K$. As long
-# as not all letters have been seen, the sum is $(d + 1)/K$, and with $\mathrm{E}[d] = K - K (1 - 1/K)^n$
+# a letter that was seen before can be looked up. There is a formula for the best possible result. After $n$ examples,
+# drawn at random, $d$ different letters have been seen. The next one is among them with probability $d/K$, and then its
+# symbol is known. If it is not, one of $K - d$ symbols must be guessed:
+# $\frac{K - d}{K} \cdot \frac{1}{K - d} = \frac1K$. As long as not all letters have been seen, the sum is $(d + 1)/K$,
+# and with $\mathrm{E}[d] = K - K (1 - 1/K)^n$
 #
 # $$ P(\text{right} \mid n) = 1 - \Big(1 - \frac1K\Big)^{n} + \frac1K \, P(d < K). $$
 
@@ -654,23 +658,23 @@ for n in (0, 4, 11):
     result(f"right after {n} examples", measured[n], best_possible(n), 0.02 if n == 0 else 0.25)
 
 # %% [markdown]
-# **What to see.** The model has never met these alphabets; its weights do not change while it reads them. All that it
-# knows of a text's task comes from the examples in front of it. After few examples it is nearly as good as anybody
-# could be; after eleven it finds the right symbol with probability 0.76 to 0.81, not 0.89. This is **in-context
-# learning**. It is a skill like any other, and it is learned from texts in which it pays.
+# **What to see.** The model has never met these alphabets, and its weights do not change while it reads them.
+# Everything it knows about a text's task comes from the examples in front of it. After a few examples it is nearly as
+# good as any model could be; after eleven it finds the right symbol with probability 0.76 to 0.81, not 0.89. This is
+# **in-context learning**. It is a skill like any other, and it is learned from texts in which it pays.
 
 # %% [markdown]
 # ## 14.9 Voting
 #
 # Sample several answers and take the most common one: **self-consistency** (Wang et al. 2022). When does it help? For a
-# question to which the model gives the right answer with probability $p$, the right one surely wins if more than half
-# of $n$ votes are right. The chance of that is a sum of binomial probabilities,
+# question to which the model gives the right answer with probability $p$, the right one is certain to win if more than
+# half of $n$ votes are right. The chance of that is a sum of binomial probabilities,
 #
 # $$ \sum_{k > n/2} \binom{n}{k} p^k (1 - p)^{n - k}, $$
 #
 # which for growing $n$ tends to 1 if $p > ½$ (Condorcet 1785). It is a lower bound: the wrong votes may be scattered,
-# and then fewer are enough. But for $p < ½$ it tends to 0, and if one wrong answer is more probable than the right one,
-# then voting makes things *worse*: with many votes, the most probable answer wins, right or not.
+# and then fewer right ones are enough. But for $p < ½$ it tends to 0, and if one wrong answer is more probable than the
+# right one, then voting makes things *worse*: with many votes, the most probable answer wins, right or not.
 #
 # We ask the reader about the right stories again, with temperature 1, nine times each.
 
@@ -708,8 +712,8 @@ print(f"greedy: {sum(a == t for a, t in zip(read(prompts), truths, strict=False)
 # Why so little? The bound is the same for one vote as for nine, so the questions for which votes help and those for
 # which they hurt balance. And the most common of many answers is the most probable one, which greedy decoding mostly
 # finds without any vote. Here an answer is a few words, read off a text. Voting pays where many different ways lead to
-# the same answer, such as long calculations: then the probability of an answer is a sum over all ways, which no single
-# greedy way shows.
+# the same answer, such as long calculations: then the probability of an answer is a sum over all ways, which greedy
+# decoding, with its single way, does not see.
 #
 # Exercise **vote** asks for the count, with ties.
 
@@ -719,12 +723,13 @@ print(f"greedy: {sum(a == t for a, t in zip(read(prompts), truths, strict=False)
 # - **Several turns.** A conversation grows, and the context does not; `llmasos/prompting/conversation.py` decides what
 #   to drop.
 # - **Where conversations come from.** Ours are generated. Real ones are written by people, or by larger models; a
-#   thousand good ones may be enough for the form (Zhou et al. 2023), because what a model *knows* it has from before.
+#   thousand good ones may be enough for the form (Zhou et al. 2023), because what a model *knows* comes from its
+#   pretraining.
 # - **Tools at large.** An agent calls tools in a loop until it has what it needs (Yao et al. 2022). Calls can be forced
 #   to be valid JSON by a grammar (`generation/grammar.py`).
-# - **Large shelves.** Comparing a question with a million vectors takes a moment; a thousand million need an
-#   approximate index (Malkov & Yashunin 2016). Hard negatives, stories that are nearly right, teach more than random
-#   ones (Karpukhin et al. 2020).
+# - **Large shelves.** Comparing a question with a million vectors takes a moment; a billion need an approximate index
+#   (Malkov & Yashunin 2016). Hard negatives, stories that are nearly right, teach more than random ones (Karpukhin et
+#   al. 2020).
 # - **Preferences**: which of two answers is better? That is lesson 16.
 #
 # **Further reading.** Ouyang et al. 2022, *Training Language Models to Follow Instructions with Human Feedback*. Schick

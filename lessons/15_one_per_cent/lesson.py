@@ -169,7 +169,7 @@ for rank in (1, 4, 16):
 # %% [markdown]
 # From a random start, gradient descent ends at the theorem's number, for every rank.
 #
-# Are the changes of real fine-tuning of low rank? Aghajanyan et al. (2020) found that a few hundred well-chosen
+# Are the changes in real fine-tuning of low rank? Aghajanyan et al. (2020) found that a few hundred well-chosen
 # directions among all weights suffice for many tasks, and that is what led to LoRA. The truth is more interesting: it
 # depends on *how much there is to learn*. You will see both cases. Exercise **best_adapter** asks you to squeeze a
 # fine-tuned matrix into an adapter.
@@ -182,9 +182,9 @@ for rank in (1, 4, 16):
 #
 # $$ y = W x + b + \frac{\alpha}{r}\, B A x. $$
 #
-# W and b are **frozen**: they get no gradient, and the optimizer does not know them. $\alpha$ is a constant, by default
-# 32 in this library; 15.5 shows what the division by r is for. Compute $A x$ first, which is only r numbers, and the
-# adapter costs r · (n_in + n_out) multiplications per token. Exercise **lora_forward**.
+# W and b are **frozen**: they get no gradient, and the optimizer does not know about them. $\alpha$ is a constant, by
+# default 32 in this library; 15.5 shows what the division by r is for. Compute $A x$ first, which is only r numbers,
+# and the adapter costs r · (n_in + n_out) multiplications per token. Exercise **lora_forward**.
 #
 # **How do A and B start?** At first the model should be what it was, so $BA = 0$. There are several ways to achieve
 # that, and most of them are bad. Let $g = \partial L / \partial y$ be the gradient that arrives at the layer's output.
@@ -200,8 +200,8 @@ for rank in (1, 4, 16):
 # - **B is zero.** In the first step, A does not move, and B gets $\frac{\alpha}{r} G A^\top$: what the full gradient
 #   says about the r directions that A happens to read.
 # - **A is random**: each number uniform between $-1/\sqrt{\text{n\_in}}$ and $1/\sqrt{\text{n\_in}}$, independently.
-#   Then the components of $Ax$ have a similar size for all widths, as the scores of lesson 03 after dividing by √D.
-#   That it is *random* matters as much as that it is not zero.
+#   Then the components of $Ax$ have a similar size for all widths, just like the scores of lesson 03 after dividing by
+#   √D. That it is *random* matters as much as that it is not zero.
 #
 # Exercise **new_adapter** makes the two matrices; in exercise **two_in_name_only** you choose them so badly that half
 # of the adapter is wasted for good.
@@ -237,8 +237,8 @@ for start in ("as it should be", "both zero", "both random"):
     print(f"{start:<16} first loss {loss.item():.3f}, gradient of A {norm_A:.4f}, of B {norm_B:.4f}")
 
 # %% [markdown]
-# The first line is the convention: the loss of the pretrained model, and a gradient for B alone. (Only the first
-# layer's adapter was spoiled in the other two lines.)
+# The line "as it should be" shows the convention: the loss of the pretrained model, and a gradient for B alone. (In the
+# other two lines, only the first layer's adapter was spoiled.)
 
 # %% [markdown]
 # ## 15.4 One per cent, counted
@@ -304,14 +304,14 @@ for rank in (None, 1, 4, 16):
 #
 # since $(G A^\top)_{oj}$ is a sum of n_in terms with A's variance, $1/(3\,\text{n\_in})$: nearly normal, with the
 # standard deviation $\lVert G_o \rVert / \sqrt{3\,\text{n\_in}}$. The r terms of the sum cancel the r of the scale:
-# **the first step does not depend on the rank.** That is what α / r is for. And the two together say how much larger
-# the rate must be for the same first step:
+# **the first step does not depend on the rank.** That is what α / r is for. And the ratio of the two first steps says
+# how much larger the rate must be for the same progress:
 #
 # $$ \frac{\text{full}}{\text{adapter}} = \frac{\sqrt{2\,\text{n\_in}/\pi}}{\alpha \sqrt{2/(3\pi\,\text{n\_in})}}
 #    = \frac{\sqrt 3\; \text{n\_in}}{\alpha}, $$
 #
-# which is 6.9 for our layers with n_in = 128, and 19 for those with 352. Is this true of real gradients, after all
-# these "nearly"s?
+# which is 6.9 for our layers with n_in = 128, and 19 for those with 352. Does this hold for real gradients, after all
+# these approximations?
 
 
 # %%
@@ -413,13 +413,13 @@ ratio = best_rate(tried["rank 4"]) / best_rate(tried["full"])
 result("best rate of rank 4 / best rate of full", ratio, 2.0, 1.0)
 
 # %% [markdown]
-# **What to see.** Two valleys of the same shape. Rank 4 learns best at a rate about twice that of full fine-tuning:
-# more, as our formula says, but neither eight nor ten times. What stops it is the steep side on the right: at 0.02 the
-# adapter is already worse, and at 0.03, which is not in the picture, it ended above 1 nat in our trials. The scale α /
-# r multiplies the adapter's jitter as it multiplies its steps, and our model is narrow and trained for a hundred steps
+# **What to see.** Two U-shaped curves. Rank 4 learns best at a rate about twice that of full fine-tuning: more, as our
+# formula says, but neither eight nor ten times. What stops it is the steep side on the right: at 0.02 the adapter is
+# already worse, and at 0.03, which is not in the picture, it ended above 1 nat in our trials. The scale α / r
+# multiplies the adapter's jitter as it multiplies its steps, and our model is narrow and trained for a hundred steps
 # only; the factor of ten was found in models ten to a hundred times as wide, trained for longer. What you can take home
 # is the direction: *try a larger rate than for full fine-tuning, and tune it on its own.* A comparison of the two at
-# the same rate compares rates. (What this lesson tells you to expect of a training run is a mean over five seeds.)
+# the same rate compares rates. (The results that this lesson states for its training runs are means over five seeds.)
 
 # %% [markdown]
 # ## 15.6 Little to learn: twenty-four names
@@ -447,7 +447,7 @@ rank_16_loss, _ = fine_tune(adapted(16), names_train, names_val, 16, RATE)
 result("rank 16, nats per token", rank_16_loss, 0.599, 0.02)
 
 # %% [markdown]
-# A little. Sixteen times as many weights close about half of the gap. So the rank is not what is missing most. What
+# A little. Sixteen times as many weights close about half of the gap. So the low rank is not the main problem. What
 # else is different? An adapter changes the linear layers of the blocks, and nothing else. Full fine-tuning also changes
 # the **embeddings**, the vectors by which the model recognizes its tokens and, since they are tied (lesson 04),
 # predicts them. Here is the experiment that separates the two: train the matrices of the blocks *in full*, and freeze
@@ -469,8 +469,8 @@ result("rank 4 worse than full, both without embeddings", rank_4_loss - frozen_l
 
 # %% [markdown]
 # There is the answer. With frozen embeddings, all the weights of the blocks, 85 % of the model, are no better than an
-# adapter of rank 4 on the same matrices: in this fair form, the hypothesis holds to about 0.01 nats (at rank 1 some
-# 0.03 are missing). And rank 1 *with* trained embeddings beats all of them: most of the gap to full fine-tuning is
+# adapter of rank 4 on the same matrices: in this fair comparison, the hypothesis holds to about 0.01 nats (at rank 1
+# some 0.03 are missing). And rank 1 *with* trained embeddings beats all of them: most of the gap to full fine-tuning is
 # gone. The new names are made of tokens that hardly ever occur in the old valley:
 
 # %%
@@ -522,8 +522,8 @@ result("after rank 1 without embeddings", measure(rank_1, old_rows), 1.18, 0.35)
 # ## 15.7 Much to learn: German
 #
 # The same stories exist in German, and our model has never read a word of it. Here everything is new: the words, the
-# genders, the order. Again we take first sentences; they are two and a half times as long in tokens, since no token was
-# made for them.
+# genders, the order. Again we take first sentences; they are two and a half times as long in tokens, since the
+# tokenizer has no tokens for German words.
 
 # %%
 german_train = encode([story.german_sentences[0] for story in train_stories])
@@ -560,13 +560,13 @@ curves(
 
 # %% [markdown]
 # **What to see.** All curves begin at 13 nats, nearly twice as bad as knowing nothing: a model of English is *sure*
-# that no German follows. Then they part, and now the rank counts. Rank 1 stays far behind. The fair control is again
-# the line of the frozen embeddings, full training of the same matrices. Rank 4 comes near it and rank 16 nearer: with
-# the rank, this gap closes. The gap to full fine-tuning of everything does not close at any rank. It is the one from
-# 15.6, only larger: hardly any German token was ever read before.
+# that no German follows. Then they part, and now the rank counts. Rank 1 stays far behind. The fair comparison is again
+# the run with frozen embeddings: full training of the same matrices. Rank 4 comes near it and rank 16 nearer: with the
+# rank, this gap closes. The gap to full fine-tuning of everything does not close at any rank. It is the one from 15.6,
+# only larger: hardly any German token was ever read before.
 #
 # And the attention alone, with as many weights as rank 4 on all layers? It ends not far from rank 1, which has a
-# quarter of them. The feed-forward has nearly three quarters of the weights in a block, and much of what a model knows
+# quarter as many. The feed-forward has nearly three quarters of the weights in a block, and much of what a model knows
 # is stored there. The first papers adapted only queries and values; Schulman et al. (2025) found, as we do, that an
 # adapter belongs on *all* layers.
 
@@ -635,7 +635,7 @@ result("bits in the German sentences, thousands", german_bits / 1000, 36.5, 3.3)
 # Where the next word is certain, the noise is 0; where it is one of ten equally likely ones, 0.9. With probabilities,
 # this noise is gone. No ordinary corpus can show you that, because nobody knows its p. Ours can: `next_word_probs` *is*
 # the truth. For this section we take a smaller valley, with 8 children, 3 plots and 4 things for each, and make every
-# word a token, so that the student and the truth speak of the same things.
+# word a token, so that the student and the generator give probabilities to the same things.
 
 # %%
 SMALL = World(names=8, things=4, plots=3)

@@ -136,13 +136,13 @@ result("probability of a happy ending", P, 0.756, 0.03)
 # %% [markdown]
 # One sentence in ten that the model writes is not in the table: a story with the right words in another combination,
 # or, three times in a hundred, nonsense. For everything that is computed "exactly" below, we look only at the known
-# sentences, that is, we divide by their sum.
+# sentences: we divide their probabilities by their sum.
 
 # %% [markdown]
 # ## 16.2 From comparisons to a reward
 #
-# Suppose every answer has a hidden strength, and the stronger of two wins more often: *a* beats *b* with the odds of
-# their strengths. Write a strength as $e^{r}$, which is always positive. Then (Bradley & Terry 1952)
+# Suppose every answer has a hidden strength, and the stronger of two wins more often: the odds that *a* beats *b* are
+# the ratio of their strengths. Write a strength as $e^{r}$, which is always positive. Then (Bradley & Terry 1952)
 #
 # $$ P(a \succ b) = \frac{e^{r_a}}{e^{r_a} + e^{r_b}} = \frac{1}{1 + e^{-(r_a - r_b)}} = \sigma(r_a - r_b). $$
 #
@@ -166,14 +166,15 @@ result("probability of a happy ending", P, 0.756, 0.03)
 # although the loss is simply 1000.
 #
 # Our **reader** is simulated, so that we know the truth: the true reward is 1 for a happy ending and 0 for anything
-# else (a sad ending, or nonsense), and the reader compares as Bradley and Terry say. Of a happy and a sad story, the
+# else (a sad ending, or nonsense), and the reader follows Bradley and Terry's model. Of a happy and a sad story, the
 # happy one is chosen with probability $\sigma(1) = 0.731$, and of two with the same ending each with probability ½.
 #
 # That is a lot of noise, and we can say in advance how much is left when everything has been learned. With $p_0$ =
 # 0.737 for a happy ending (we use this number in all examples; the model of your run has its own), two stories have
 # different endings with probability $2 p_0 (1 - p_0) = 0.388$. In these pairs the best possible loss is the entropy of
-# a coin with 0.731, which is 0.582 nats; in all others it is $\log 2 = 0.693$. Together, 0.650: hardly less than the
-# 0.693 of knowing nothing. And the best possible accuracy? Compute it before you read on.
+# a coin that shows heads with probability 0.731, which is 0.582 nats; in all others it is $\log 2 = 0.693$. The average
+# is 0.650: hardly less than 0.693, the loss of a model that knows nothing. And the best possible accuracy? Compute it
+# before you read on.
 
 # %%
 predict("how many of these pairs will a perfect reward model rank right: 59 %, 73 % or 100 %?")
@@ -264,9 +265,9 @@ result("pairs ranked right", (pairs_weight * right).sum().item(), 0.585, 0.01)
 #    = \beta \log Z - \beta \, \mathrm{KL}(\pi \,\|\, \pi^*). $$
 #
 # The first term does not depend on $\pi$, and the second is largest, 0, for $\pi = \pi^*$. **The best policy is the
-# reference, reweighted by $e^{r/\beta}$.** Nothing that the model never writes appears, whatever its reward; among
-# answers with the same reward, the proportions stay as they are; and β decides how much the reward counts: for $\beta
-# \to \infty$ nothing changes, for $\beta \to 0$ only the best answers remain.
+# reference, reweighted by $e^{r/\beta}$.** An answer that the model never writes does not appear, whatever its reward;
+# among answers with the same reward, the proportions stay as they are; and β decides how much the reward counts: for
+# $\beta \to \infty$ nothing changes, for $\beta \to 0$ only the best answers remain.
 #
 # For our reader only the ending matters: the happy stories together have the weight $p_0 e^{1/\beta}$, the others $1 -
 # p_0$. So the probability of a happy ending becomes
@@ -346,7 +347,7 @@ result("KL of best of 16 by the reward model, nats", kl_divergence(by_score, p0)
 # %% [markdown]
 # **What to see.** Four attempts instead of one, and a story without a happy ending is a rarity, as predicted. In the
 # table, the middle column is computed from the 990 probabilities and the trained reward model's scores, all different,
-# and the formula knows neither of them; yet they agree to three digits. (Up to 16. The best of 64 comes close to single
+# and the formula uses neither; yet they agree to three digits. (Up to 16. The best of 64 comes close to single
 # sentences of the table, and 990 answers are not infinitely many.) With the true reward, which has only two values, the
 # KL stops at $-\log p_0$, about 0.3: when every kept story is happy, more attempts change nothing.
 #
@@ -357,9 +358,10 @@ result("KL of best of 16 by the reward model, nats", kl_divergence(by_score, p0)
 # %% [markdown]
 # ## 16.5 DPO: the model is its own reward model
 #
-# Best-of-n pays at every answer. Can the preferences be built into the weights? The classic way has three stages: fit a
-# reward model, let the policy write, and raise the probability of what earns a high reward, by reinforcement learning
-# (Ouyang et al. 2022; lesson 17). In 2023 Rafailov and others noticed that two of the three stages can be skipped.
+# Best-of-n pays its price for every single answer. Can the preferences be built into the weights? The classic way has
+# three stages: fit a reward model, let the policy write, and raise the probability of what earns a high reward, by
+# reinforcement learning (Ouyang et al. 2022; lesson 17). In 2023 Rafailov and others noticed that two of the three
+# stages can be skipped.
 #
 # Turn the solution of 16.3 around. For *every* policy $\pi$ there is a reward for which it is the best one:
 #
@@ -372,10 +374,10 @@ result("KL of best of 16 by the reward model, nats", kl_divergence(by_score, p0)
 # $$ \mathrm{loss} = -\log \sigma\Big( \beta \log \frac{\pi(y_c)}{\pi_0(y_c)} - \beta \log \frac{\pi(y_r)}{\pi_0(y_r)}
 #    \Big) $$
 #
-# That is **direct preference optimization**. No reward model, no sampling during training; a batch of pairs, two
-# log-probabilities each from the policy and from a frozen copy of where it started. If the pairs follow Bradley and
-# Terry's model, and there are enough of them, the minimum is at implicit reward = true reward (up to a constant), and
-# that means at $\pi = \pi^*$: the same policy as in 16.3.
+# That is **direct preference optimization**. No reward model, no sampling during training: all it takes is a batch of
+# pairs, and for each pair two log-probabilities from the policy and two from a frozen copy of the model that it started
+# from. If the pairs follow Bradley and Terry's model, and there are enough of them, the minimum is at implicit reward =
+# true reward (up to a constant), and that means at $\pi = \pi^*$: the same policy as in 16.3.
 #
 # In practice:
 #
@@ -458,13 +460,13 @@ curves(
 # reader does not care for Anna more than for Tom, but in a few thousand comparisons Anna wins a few more by chance, and
 # the policy learns that too. More pairs, or a lower learning rate, bring it closer to the curve.
 #
-# (Each result is the mean over five seeds, the tolerance a little wider than they differ.)
+# (Each stated result is the mean over five seeds, and its tolerance is a little wider than their range.)
 
 # %% [markdown]
 # ## 16.6 The chosen answer becomes less probable
 #
 # The loss asks only for a *difference*. Whether the chosen answer rises while the rejected one falls, or both fall, the
-# rejected one faster, is all the same to it. What does happen?
+# rejected one faster, makes no difference to the loss. What actually happens?
 #
 # Take pairs of answers that the reference itself wrote. Then something can be said without any experiment. Chosen or
 # rejected, each answer of a pair is a draw from $\pi_0$, so that the mean of both is
@@ -503,13 +505,14 @@ result("β = 0.5: log π/π₀ of the rejected texts, nats", measured[1], -0.47,
 # identity, after all. Then the first: with β = 1 the chosen texts stay where they are on average, and with β = 0.5 they
 # *fall*, in theory and in the experiment. One chosen text in six is not a happy one: both were sad, or the reader
 # erred. Such a text loses 1.7 nats, and a happy one cannot gain more than $-\log 0.737$ = 0.3. Probabilities near 1
-# have no room to rise. The measured texts fall a little more than predicted, by the detours of 16.5.
+# have no room to rise. The trained policy's chosen texts fall a little more than predicted, because of the extra KL
+# that we saw in 16.5.
 
 # %% [markdown]
 # ### A hundred pairs instead of infinitely many
 #
-# So far every step saw new pairs. Real comparisons are made by people, and few. Take 128 pairs and go through them
-# again and again.
+# So far every step saw new pairs. Real comparisons are made by people, and there are few of them. Take 128 pairs and go
+# through them again and again.
 
 # %%
 few = compare(128, torch.Generator().manual_seed(SEED))
@@ -563,9 +566,9 @@ result("128 pairs: KL from the reference, nats", kl_divergence(after_few.softmax
 # $$ \Delta \log \pi(y_c) = \tfrac{1}{2} \eta \beta \, (x_c - x_r) \cdot (x_c - \bar x). $$
 #
 # If every answer has a feature of its own, this is positive: no other logit rises. But chosen and rejected answers
-# are usually *similar*. The step goes in the direction in which they differ, and if there are answers farther in this
-# direction than the chosen one, it is they who gain; a softmax has only one unit of probability to give (Razin et al.
-# 2024). Exercise **chosen_falls** asks you to build such a case, with three answers.
+# are usually *similar*. The step goes in the direction in which they differ, and if some answers lie farther in this
+# direction than the chosen one, those gain; a softmax has only one unit of probability to give (Razin et al. 2024).
+# Exercise **chosen_falls** asks you to build such a case, with three answers.
 #
 # What helps: a term that keeps the chosen answers probable, such as their cross-entropy with some weight (Pang et al.
 # 2024); a larger β; fresh pairs from the current model; and stopping early.
@@ -674,11 +677,11 @@ result("true reward, at the end", golds[-1][1], 0.0, 0.05)
 # of them it can reach. ("When a measure becomes a target, it ceases to be a good measure": Goodhart's law.)
 #
 # The last column is the one that can be watched in reality. At the peak the policy is a few nats away from the
-# reference; at the end it is 140 to 180. Did β not limit that? By the formula of 16.3, a text with the
-# proxy 9 and β = 0.1 is raised by $e^{90}$; but the reference gives it less than $e^{-150}$, so π* would
-# never write it. DPO aims at that π* only if the comparisons are Bradley and Terry's, decided by a coin where the
-# rewards are close. Our proxy chooses the better one *always*. To DPO, always means: infinitely better. With such a
-# judge, β is a brake, not a limit (Azar et al. 2024).
+# reference; at the end it is 140 to 180. Did β not limit that? By the formula of 16.3, a text with a proxy reward of 9
+# is, for β = 0.1, raised by a factor of $e^{90}$; but the reference gives it less than $e^{-150}$, so π* would never
+# write it. DPO aims at that π* only if the comparisons are Bradley and Terry's, decided by a coin where the rewards are
+# close. Our proxy chooses the better one *always*. To DPO, always means: infinitely better. With such a judge, β is a
+# brake, not a limit (Azar et al. 2024).
 
 # %%
 predict("the same with β = 1. Will it happen more slowly, or not at all?")
@@ -691,9 +694,9 @@ for text in stories_now[:3]:
 result("β = 1: true reward, mean of the last five looks", sum(gold for _, gold in golds[-5:]) / 5, 0.95, 0.1)
 
 # %% [markdown]
-# **What to see.** Ten times the brake, and in the same number of steps the policy stays within a few nats of the
-# reference, where the proxy is mostly right: nearly all stories end happily, and they are stories. But read them: they
-# are a few favorites, over and over. Neither reward asks for variety; only the KL does.
+# **What to see.** With a brake ten times as strong, in the same number of steps the policy stays within a few nats of
+# the reference, where the proxy is mostly right: nearly all stories end happily, and they are stories. But read them:
+# they are a few favorites, over and over. Neither reward asks for variety; only the KL does.
 #
 # What helps, then: a larger β, stopping at a KL that you have decided on, several reward models that must agree (Coste
 # et al. 2024), and above all *asking the reader again*, about texts of the current policy. One look at the last stories
@@ -713,7 +716,7 @@ result("β = 1: true reward, mean of the last five looks", sum(gold for _, gold 
 # - **Length.** Readers, and above all models that act as readers, often prefer the longer answer, and so a policy
 #   learns to be long (Singhal et al. 2023).
 # - **Whose preferences?** Bradley and Terry's model knows one reader. Several readers who disagree become one average
-#   reader, who may please nobody.
+#   reader, and a model that pleases the average reader may please nobody.
 #
 # **Further reading.** Bradley & Terry 1952, *Rank Analysis of Incomplete Block Designs*. Christiano et al. 2017, *Deep
 # Reinforcement Learning from Human Preferences*. Stiennon et al. 2020, *Learning to Summarize from Human Feedback*.

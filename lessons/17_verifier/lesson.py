@@ -68,8 +68,8 @@ torch.set_printoptions(precision=3, sci_mode=False)
 #
 # $$ J(\theta) = \mathrm{E}_{y \sim \pi_\theta}[r(y)] = \sum_y \pi_\theta(y)\, r(y). $$
 #
-# There is a difficulty. Training needs a gradient, and the reward has none: it is a program that says 0.7. Between
-# the weights and the reward stands a *drawn* text, and a die has no derivative.
+# There is a difficulty. Training needs a gradient, and the reward has none: it is a program that says 0.7. Between the
+# weights and the reward there is a *drawn* text, and a die has no derivative.
 
 # %% [markdown]
 # ## 17.2 The gradient of an expectation
@@ -144,8 +144,8 @@ result("gradient of the best answer, 100,000 answers", estimate[3].item(), exact
 #
 # Look at what REINFORCE does if all rewards are positive. Whatever the model writes becomes more probable; better
 # answers just more so. It works out, because answers compete for the probability, but it is a detour: an answer that is
-# *worse* than average should be made less probable at once. So compare with a **baseline** $b$. It changes nothing in
-# the mean, since the mean of the score is zero:
+# *worse* than average should be made less probable at once. So compare with a **baseline** $b$. It does not change the
+# mean of the estimate, since the mean of the score is zero:
 #
 # $$ \mathrm{E}[(r - b) \nabla \log \pi] = \mathrm{E}[r \nabla \log \pi] - b\, \mathrm{E}[\nabla \log \pi]
 #    = \nabla J. $$
@@ -155,8 +155,8 @@ result("gradient of the best answer, 100,000 answers", estimate[3].item(), exact
 #
 # $$ \mathrm{Var}[(r - b) s] = \mathrm{E}\big[(r - b)^2 \lVert s \rVert^2\big] - \lVert \nabla J \rVert^2, $$
 #
-# and the mean of G answers has a G-th of that. Now suppose the teacher gives every answer ten points on top. Nothing
-# has changed, and a good method should not care.
+# and for the mean over G answers it is that divided by G. Now suppose the teacher gives every answer ten extra points.
+# Nothing that matters has changed, and it should make no difference to a good method.
 #
 # **Which baseline?** The mean reward is a good one, but nobody knows it. The other answers to the same prompt estimate
 # it. Write G answers, a **group**, and compare each with the mean of the *others* (Kool et al. 2019; Ahmadian et al.
@@ -258,9 +258,10 @@ for points in (0.0, 10.0):
 # %% [markdown]
 # ## 17.4 Several steps from the same answers
 #
-# Writing is the expensive part: token after token, whereas an update processes all tokens at once. So one would like to
-# take several steps with the same answers. But after the first step these come from an *older* policy, $\pi_{old}$, and
-# the expectation should be over the new one. The remedy is the trick of section 17.2 once more, multiply and divide:
+# Writing is the expensive part: token after token, whereas an update processes all tokens at once. So it would be good
+# to take several steps with the same answers. But after the first step these come from an *older* policy, $\pi_{old}$,
+# and the expectation should be over the new one. The remedy is the trick of section 17.2 once more, multiply and
+# divide:
 #
 # $$ \mathrm{E}_{y \sim \pi}[A] = \sum_y \pi_{old}(y)\, \frac{\pi(y)}{\pi_{old}(y)}\, A
 #    = \mathrm{E}_{y \sim \pi_{old}}[\rho A], \qquad \rho = \frac{\pi(y)}{\pi_{old}(y)}. $$
@@ -312,8 +313,8 @@ for name, clip in (("ε = 0.2", 0.2), ("no clip (ε = 1000)", 1000.0)):
     print(f"{name:<22}", logits.softmax(-1).detach())
 
 # %% [markdown]
-# Without the clip, the policy ends up with the best answer *of the batch*, and nearly loses the best answer of all: it
-# was not there to speak for itself. With the clip, it makes up its mind a little, and then waits for new answers.
+# Without the clip, the policy ends up with the best answer *of the batch*, and nearly loses the best answer of all,
+# because that was not in the batch. With the clip, it moves a little way, and then stops until there are new answers.
 #
 # Exercise **policy_gradient_loss** asks for this loss, with its gradient. (A clip of 1000 is for this experiment only;
 # in the exercise ε is below 1.)
@@ -321,7 +322,7 @@ for name, clip in (("ε = 0.2", 0.2), ("no clip (ε = 1000)", 1000.0)):
 # %% [markdown]
 # ## 17.5 Staying near: the KL penalty
 #
-# A verifier looks at one thing. Whatever else the policy could do, it will lose, if losing it earns a little reward.
+# A verifier looks at one thing. The policy will unlearn whatever else it could do, if that earns a little more reward.
 # So keep it near the model that it started from, $\pi_0$ (Ziegler et al. 2019, equation 2):
 #
 # $$ J_\beta(\pi) = \mathrm{E}_{y \sim \pi}[r(y)] - \beta\, \mathrm{KL}(\pi \,\|\, \pi_0), \qquad
@@ -355,8 +356,8 @@ for name, clip in (("ε = 0.2", 0.2), ("no clip (ε = 1000)", 1000.0)):
 #
 # ### Estimating the KL
 #
-# To report the KL, or to watch it, one estimates it from the policy's own answers. With $d = \log \pi_0(y) - \log
-# \pi(y)$, there are three popular ways (Schulman 2020):
+# To report or watch the KL, we estimate it from the policy's own answers. With $d = \log \pi_0(y) - \log \pi(y)$, there
+# are three popular ways (Schulman 2020):
 #
 # $$ k_1 = -d, \qquad k_2 = \tfrac12 d^2, \qquad k_3 = e^{d} - 1 - d. $$
 #
@@ -422,9 +423,9 @@ result("mean of k3, policy 1.0 away", k3.mean().item(), kl, 0.01)
 #
 # a quadratic equation for $\lambda$ (the larger solution, above 1), and $\pi(\text{right}) = \beta p_0/(\lambda - 1)$.
 #
-# Let us teach the same policy of fifty answers in five ways, and wait until it has come to rest. We watch how often it
-# is right, and how many right answers it still uses: their **effective number** $e^{\mathcal{H}}$, where $\mathcal{H}$
-# is the entropy of its distribution over the right answers. (For $n$ equally likely ones, it is $n$.)
+# Let us teach a policy of fifty answers in five ways, and wait until each has come to rest. We watch how often it is
+# right, and how many right answers it still uses: their **effective number** $e^{\mathcal{H}}$, where $\mathcal{H}$ is
+# the entropy of its distribution over the right answers. (For $n$ equally likely ones, it is $n$.)
 
 # %%
 WAYS = ("in the reward", "k1 in the loss", "k3 in the loss", "none", "wrong sign")
@@ -476,10 +477,10 @@ result("right answers in use, k1 in the loss", numbers[1].item(), 1.1, 0.4)
 # %% [markdown]
 # **What to see.** With the penalty in the reward, the policy comes to rest where the formula says, and uses as many
 # right answers as the reference. $k_3$ in the loss comes to rest as well, at the other formula's place. $k_1$ in the
-# loss is as good as no penalty: the policy is nearly always right, *with one single answer*. All 18 right answers earn
-# the same, so nothing in the reward asks for that. But whichever is ahead is drawn more often, and therefore reinforced
-# more often, until it is the only one. This is **collapse**. The wrong sign, a slip of one character, gets there
-# fastest.
+# loss has the same effect as no penalty: the policy is nearly always right, *with one single answer*. All 18 right
+# answers earn the same, so nothing in the reward favors a single one. But whichever is ahead is drawn more often, and
+# therefore reinforced more often, until it is the only one. This is **collapse**. The wrong sign, a slip of one
+# character, gets there fastest.
 #
 # Collapse does not show in the reward. Watch the entropy, or read the texts.
 
@@ -554,8 +555,8 @@ for text in write(teller, tokenizer, [EMPTY] * 3, 1, LONGEST)[1]:
     print(f"\n{text}\n   possible: {text[: valid_prefix_length(text)]}")
 
 # %% [markdown]
-# The second line of each shows what the verifier sees: how far some story of our world can begin like that. Its search
-# knows everything about the world, and nothing about the model.
+# The second line of each shows what the verifier sees: the part with which some story of our world can begin. The
+# verifier knows everything about the world, and nothing about the model.
 
 # %%
 start = time.perf_counter()
@@ -566,7 +567,7 @@ print(f"real beginnings: {min(possible):.2f} possible; {1000 * (time.perf_counte
 # ## 17.7 A reward, and its holes
 #
 # What should the verifier say? An obvious reward is the fraction of a text, in characters, that is possible. Look at
-# what it would pay for:
+# what it would reward:
 
 
 # %%
@@ -607,8 +608,8 @@ for text in ("Once there was", "Mia was a shy girl who lived near the lake.", f"
 # %% [markdown]
 # ## 17.8 Learning from the verifier
 #
-# Everything is there. In each step the policy writes a group of answers; the verifier reads them; the advantages say
-# which were better than the others; the gradient makes these more probable. The whole loop:
+# Now we have all the parts. In each step the policy writes a group of answers; the verifier reads them; the advantages
+# say which were better than the others; the gradient makes these more probable. The whole loop:
 
 # %%
 # `run 17 --mine` puts your own functions here
@@ -723,12 +724,12 @@ result("possible, without penalty", numbers["without penalty"]["possible"], 0.75
 # Then look at the third column. The **entropy** of the texts, estimated as the mean of $-\log \pi(y)$ over the policy's
 # own texts, falls from about fifty nats to between 10 and 21 with the penalty (five seeds). Read the texts: they are
 # nearly the same one, again and again, with another name or another weather. This is the collapse of section 17.5, now
-# in a real model, and a penalty of 0.05 only slows it down. Without any, the policy goes astray, and in 35 steps only:
-# its KL ends between 21 and 52 nats. With some seeds it has contracted to little more than one faultless text by then,
-# with others its third sentences still ramble. The reward curve is beautiful, and says nothing about all this.
+# in a real model, and a penalty of 0.05 only slows it down. Without any, the policy goes astray in only 35 steps: its
+# KL ends between 21 and 52 nats. With some seeds it has contracted to little more than one faultless text by then, with
+# others its third sentences still ramble. The reward curve is beautiful, and says nothing about all this.
 #
-# The last column is what *imitation* measures: the nats of held-out beginnings. It becomes worse all the time. The
-# policy has stopped telling most of the stories that the world tells.
+# The last column is what *imitation* measures: the nats of held-out beginnings. It has become worse with both policies.
+# They have stopped telling most of the stories of our world.
 #
 # ## 17.9 What was lost
 #
@@ -739,7 +740,7 @@ result("possible, without penalty", numbers["without penalty"]["possible"], 0.75
 # - **possible**: $\sum \pi$, the probability that the policy begins with a possible sentence.
 # - **in use**: the effective number $e^{\mathcal{H}}$ of possible first sentences.
 # - **covered**: the total $p$ of the sentences that the policy writes at least a tenth as often as the world does. It
-#   is the part of the world that one can still hear about.
+#   is the part of the world that you can still hear about.
 # - **in place**: $\sum \min(p, \pi)$, the probability that is where it belongs; 1 only if $\pi = p$.
 
 # %%
@@ -809,11 +810,11 @@ for name in ("with penalty", "without penalty"):
     print(f"{name}: {np.round(a, 3)} takes at least {bound:.1f} nats; the KL is {numbers[name]['KL']:.1f}")
 
 # %% [markdown]
-# The policy pays several times what it would have to. The rest is *drift*. Each step is computed from 64 texts; which
-# of them were good is partly luck, and the step follows the luck, too. What the reward does not ask for moves at
-# random, and what is ahead by chance is reinforced. The penalty pulls back, but slowly, and the estimate of its
-# gradient is noisy itself. The remedies are larger batches, smaller steps, a larger β, and fewer steps. All of them
-# cost time; that is the subject of the open exercise.
+# The policy pays several times the minimum. The rest is *drift*. Each step is computed from 64 texts; which of them
+# were good is partly luck, and the step follows the luck, too. What the reward does not ask for moves at random, and
+# what is ahead by chance is reinforced. The penalty pulls back, but slowly, and the estimate of its gradient is noisy
+# itself. The remedies are larger batches, smaller steps, a larger β, and fewer steps. All of them cost time; that is
+# the subject of the open exercise.
 #
 # Or do not train at all: draw $n$ texts whenever you need one, and keep the best. *Best-of-n* changes no weights, so it
 # loses nothing; but it costs $n$ texts and a verifier at every use. Training moves this cost to the beginning.
@@ -875,8 +876,8 @@ result("right in two columns", chance(pupil, 2).mean().item(), q**2, 0.01)
 # (Chen et al. 2021). If a problem is solved with probability $p$ and the attempts are independent, it is
 # $1 - (1 - p)^k$; over several problems, the mean of that. So from the exact $p$ we can predict pass@k.
 #
-# Usually $p$ is unknown. One draws $n$ answers, finds $c$ of them right, and estimates. Putting $c/n$ for $p$ is
-# tempting, and biased: take $n = k = 2$ and $p = 0.5$. pass@2 is 0.75. But $c$ is 0, 1, 2 with probabilities 1/4, 1/2,
+# Usually $p$ is unknown. One draws $n$ answers, finds $c$ of them right, and estimates. Substituting $c/n$ for $p$ is
+# tempting, but biased: take $n = k = 2$ and $p = 0.5$. pass@2 is 0.75. But $c$ is 0, 1, 2 with probabilities 1/4, 1/2,
 # 1/4, and the mean of $1 - (1 - c/2)^2$ is $\frac12 \cdot \frac34 + \frac14 = 0.625$. An unbiased estimate asks: if I
 # choose $k$ of my $n$ answers at random, no answer twice, how often is at least one right? There are $\binom{n}{k}$
 # choices, and $\binom{n - c}{k}$ of them contain only wrong answers:
@@ -914,8 +915,8 @@ result("pass@16, two columns", pass_at_k(right_answers, 16), (1 - (1 - p) ** 16)
 # rewards are 0, all advantages are 0, and the policy stays as it is. *The verifier can only strengthen what the model
 # already does now and then.*
 #
-# How does one get from there to anywhere? With easier problems. Suppose one column is right with probability $q$ and
-# all depend on the same skill. The expected reward of $m$ columns is $J_m = q^m$, and
+# How do you get anywhere from there? With easier problems. Suppose one column is right with probability $q$ and all
+# depend on the same skill. The expected reward of $m$ columns is $J_m = q^m$, and
 #
 # $$ \frac{dJ_m}{dq} = m\, q^{m - 1} : $$
 #
@@ -948,15 +949,15 @@ result("8 columns, hard ones only", chance(pupils["hard ones only"], 8).mean().i
 result("8 columns, two of 16 are easy", chance(pupils["two of 16 are easy"], 8).mean().item(), 0.84, 0.3)
 
 # %% [markdown]
-# **What to see.** With hard sums only, nothing has changed, not one digit: 10,000 attempts, and none of them right.
-# (With another seed, one of them was; the chance doubled, to one in 16,000.) With two easy sums in every sixteen, the
-# pupil learns to do *all eight columns*, of which the easy ones never showed more than one. Nobody told it what the
-# right answers are. Those whom it had imitated copied half of the time; it does not copy any more. **A verifier can
-# make a model better than its texts.**
+# **What to see.** With hard sums only, the numbers are the same as before, to the last digit: 10,000 attempts, and none
+# of them right. (With another seed, one of them was; the chance doubled, to one in 16,000.) With two easy sums in every
+# sixteen, the pupil learns to do *all eight columns*, of which the easy ones never showed more than one. Nobody told it
+# what the right answers are. The pupils whom it had imitated copied half of the time; it no longer does. **A verifier
+# can make a model better than its texts.**
 #
 # (Luck is enough if it is not too rare. In a first version of this lesson, with six columns and pupils who made other
 # mistakes, one answer in four thousand was right at the start. After a few lucky ones, the hard sums alone took off,
-# too, with the one seed we tried. But nobody asked for columns with a 0 any more, and the pupil forgot how to do them:
+# too, with the one seed we tried. But columns with a 0 were no longer practiced, and the pupil forgot how to do them:
 # from 0.99 down to 0.29, for a sum with nothing else.)
 #
 # Both halves are general. If the reward is always zero, the choice of problems is all there is: easier ones, partial
@@ -988,7 +989,8 @@ for name in ("before", "two of 16 are easy"):
 # - **A learned value.** PPO predicts the reward from the text so far with a second network, and uses the prediction as
 #   a baseline for every token (Schulman et al. 2016). It helps where rewards come in the middle of a text.
 # - **Credit.** All tokens of a text share one advantage here. But a token after the first mistake cannot change what
-#   our verifier says, so its gradient is nothing but noise. Rewards for each step (Lightman et al. 2024) tell more.
+#   our verifier says, so its gradient is nothing but noise. Rewards for each step (Lightman et al. 2024) carry more
+#   information.
 # - **Learned rewards.** Where no program can check, people compare two answers, and a model learns to predict their
 #   choices (lesson 16). Such a reward has more holes than a verifier.
 # - **Thinking.** Our pupil answers at once. A model that may write intermediate steps before its answer can learn from
@@ -1012,4 +1014,4 @@ for name in ("before", "two of 16 are easy"):
 # *Tülu 3*. DeepSeek-AI 2025, *DeepSeek-R1*. Amodei et al. 2016, *Concrete Problems in AI Safety*.
 #
 # **Now you.** `python -m lessons check 17` creates your file, `lessons/mine/17_verifier.py`, with six exercises in it.
-# When the checks pass, `python -m lessons run 17 --mine` lets your own code be the teacher.
+# When the checks pass, `python -m lessons run 17 --mine` makes your own code the teacher.

@@ -71,11 +71,11 @@ def ngram_probability(text: str, context: str, letter: str) -> float:
 
         p ← (n(h letter) + u(h) · p) / (n(h) + u(h))
 
-    - n(h letter): at how many places of the text h stands, followed by the letter. Places may overlap.
-    - n(h): at how many places h stands, followed by any letter.
-    - u(h): how many different letters follow h.
+    - n(h letter): the number of places in the text where h is followed by the letter. Places may overlap.
+    - n(h): the number of places where h is followed by any letter.
+    - u(h): the number of different letters that follow h.
 
-    If h stands nowhere, followed by a letter, it changes nothing.
+    If h is nowhere followed by a letter, p stays as it is.
 
     Args:
         text: the reference; it may be empty, and upper and lower case are different letters, as are spaces.
@@ -86,7 +86,7 @@ def ngram_probability(text: str, context: str, letter: str) -> float:
         p. For a fixed context, the probabilities of all letters of the text, and of one other, add up to 1.
 
     Example: text "abab", context "a", letter "b". p = 1/3; the empty context has n = 2 for b, n = 4 in all, u = 2:
-    p = (2 + 2/3) / 6 = 4/9; "a" stands twice, each time before b, u = 1: p = (2 + 4/9) / 3 = 22/27.
+    p = (2 + 2/3) / 6 = 4/9; "a" occurs twice, each time before b, u = 1: p = (2 + 4/9) / 3 = 22/27.
     """
     raise NotImplementedError
 

@@ -52,7 +52,7 @@ ngram_probability = part("ngram_probability", None)
 exposure = part("exposure", None)
 
 # %% [markdown]
-# ## 18.1 Dirt whose truth is known
+# ## 18.1 Dirt that we know
 #
 # Most of the text on the web is not worth reading: menus, copies of copies, machine-made noise. Every large model is
 # trained on what *filters* left of it, and nobody knows how good those filters are, because nobody has read the web. We
@@ -86,13 +86,14 @@ for kind in ("typos", "near duplicate", "private", "boilerplate"):
 #
 # $$ \text{precision} = \frac{|D \cap G|}{|D|}, \qquad \text{recall} = \frac{|D \cap G|}{|G|} $$
 #
-# with the dropped documents $D$ and the guilty ones $G$. Both are easy to get alone: drop a single document of which
-# you are sure, or drop everything. Exercise **precision_recall** asks for both.
+# with the dropped documents $D$ and the guilty ones $G$. Either one alone is easy to get: drop a single document that
+# you are sure of, or drop everything. Exercise **precision_recall** asks for both.
 #
 # Four of the filters are simple. An **exact duplicate** has the same hash, after case and white space are made equal.
-# **Boilerplate** is a line that occurs in many documents. A **language** is recognized by its trigrams of letters: the
-# model of lesson 01, with letters for words, one model for each language, and the one with the highest probability
-# wins (Cavnar & Trenkle 1994 did it with ranks). **Private data** has a form: `name@host`, digits in groups.
+# **Boilerplate** is a line that occurs in many documents. A **language** is recognized by its letter trigrams: the
+# model of lesson 01, with letters instead of words, one model for each language, and the one with the highest
+# probability wins (Cavnar & Trenkle 1994 did it with ranks). **Private data** has a form: `name@host`, digits in
+# groups.
 
 # %%
 predict("which of the six types of dirt is the hardest to find?")
@@ -124,7 +125,7 @@ show("private data", private, "private")
 
 # %% [markdown]
 # **What to see.** These four are perfect here. Do not expect that on the web: our dirt is tidy, a mail address out
-# there may be written "ann at example dot org", and a German story may quote an English one. What is left are the near
+# there may be written "ann at example dot org", and a German story may quote an English one. That leaves the near
 # duplicates and the typos, which no simple rule finds.
 
 # %% [markdown]
@@ -147,8 +148,8 @@ show("private data", private, "private")
 #
 # $$ P\Big(\min_{a \in A} h(a) = \min_{b \in B} h(b)\Big) = J. $$
 #
-# So the minima for $k = 64$ hash functions, a text's **signature**, stand for the text: the fraction of equal ones
-# estimates $J$, with a standard deviation of $\sqrt{J (1 - J) / k}$, at most 0.06.
+# So the minima for $k = 64$ hash functions, a text's **signature**, can represent the text: the fraction of equal
+# minima estimates $J$, with a standard deviation of $\sqrt{J (1 - J) / k}$, at most 0.06.
 #
 # **Bands** (Indyk & Motwani 1998). Cut the signature into $b$ bands of $r$ numbers. Only texts that have a whole band
 # in common are compared, and those are found by sorting. The probability that two texts have one is
@@ -207,7 +208,7 @@ if candidates is not None:
     print("your candidates among the first five pairs, texts 0 and 1, 2 and 3, …:", sorted(candidates(few, r)))
 
 # %%
-predict("documents count as copies from J = 0.8 on. What is the recall for copies with three replaced words?")
+predict("documents count as copies if J is at least 0.8. What is the recall for copies with three replaced words?")
 
 # %%
 for threshold in (0.9, 0.8, 0.7, 0.6, 0.5):
@@ -223,12 +224,12 @@ for threshold in (0.9, 0.8, 0.7, 0.6, 0.5):
 copies = find_near(signatures, 0.6) >= 0
 
 # %% [markdown]
-# **What to see.** The estimate is unbiased, its error is that of the formula, and so is the chance of an equal band.
-# Bands of eight would miss three in ten of these copies; the library's `find_near` uses 16 bands of four, which for $J
-# = 0.73$ give $1 - (1 - 0.73^4)^{16} = 0.995$, and then compares whole signatures with the threshold. The threshold is
-# a decision: at 0.8, which the library and many others use, most of *these* copies stay; at 0.6 nearly all are found,
-# and no good story is lost, because two different stories have far less in common. Only the data can tell. Look at
-# pairs on both sides of your threshold before you trust it.
+# **What to see.** The estimate is unbiased, and its error is what the formula says, as is the chance of a band in
+# common. Bands of eight would miss three in ten of these copies; the library's `find_near` uses 16 bands of four, which
+# for $J = 0.73$ give $1 - (1 - 0.73^4)^{16} = 0.995$, and then compares whole signatures with the threshold. The
+# threshold is a decision: at 0.8, which the library and many others use, most of *these* copies stay; at 0.6 nearly all
+# are found, and no good story is lost, because two different stories have far less in common. Only the data can tell.
+# Look at pairs on both sides of your threshold before you trust it.
 
 # %% [markdown]
 # ## 18.4 Typos: ask a model of good text
@@ -340,10 +341,10 @@ won_back = (losses["dirty"] - losses["cleaned"]) / (losses["dirty"] - losses["cl
 result("won back by cleaning", won_back, 0.94, 0.32)
 
 # %% [markdown]
-# **What to see.** After the same number of steps, the model of the dirty corpus is about 0.16 nats per token worse, and
-# cleaning wins nearly all of it back: 0.83 to 1.06 of it, with different seeds. It can even be more than 1, because the
-# filters keep stories that were only framed by boilerplate, which our "clean" corpus leaves out. (Private documents
-# were dropped whole; `--pii mask` keeps the story and replaces the number.)
+# **What to see.** After the same number of steps, the model trained on the dirty corpus is about 0.16 nats per token
+# worse, and cleaning wins nearly all of it back: 0.83 to 1.06 of it, with different seeds. It can even be more than 1,
+# because the filters keep stories that were only framed by boilerplate, which our "clean" corpus leaves out. (Private
+# documents were dropped whole; `--pii mask` keeps the story and replaces the number.)
 #
 # Note what was compared: the same number of *steps*. Half of the dirty model's reading was wasted. With unlimited time
 # it would learn the clean stories, too, and pay for the dirt only with its capacity.
@@ -358,8 +359,8 @@ result("won back by cleaning", won_back, 0.94, 0.32)
 # $$ H(p_k, m) = -\sum_x p_k(x) \log m(x) \;\le\; H(p_k) + \log \frac{1}{w_k}, $$
 #
 # because $m(x) \ge w_k \, p_k(x)$. If $x$ is a whole document of $L$ tokens, the weight costs at most $\log(1/w_k)$
-# nats *per document*: with $w = 0.01$ and 200 tokens, that is 0.023 nats per token. So to know everything, a perfect
-# learner hardly needs to choose. Weights matter because learning is *not* perfect: it takes time, which is divided.
+# nats *per document*: with $w = 0.01$ and 200 tokens, that is 0.023 nats per token. So for a perfect learner, the
+# weights hardly matter. They matter because learning is *not* perfect: it takes time, and the sources share that time.
 #
 # We try the formula where everything is known: $x$ is a single word, and the learner counts. Then the whole $\log(1/w)$
 # is paid for each word, if the sources have no word in common.
@@ -395,9 +396,9 @@ curves(
 # %% [markdown]
 # **What to see.** Halving the weight costs $\log 2 = 0.69$ nats per word, and it makes no difference where: from 0.8 to
 # 0.4 as much as from 0.2 to 0.1. (At 0.1 the count is a little worse than the formula: of 100,000 words drawn, only
-# 10,000 are English, too few for the rare ones.) The gain of a larger weight is therefore largest for the source that
-# has least; that is why multilingual models raise the weights of small languages above their sizes (Conneau et al.
-# 2020).
+# 10,000 are English, too few for the rare ones.) The gain from a larger weight is therefore largest for the source with
+# the smallest one; that is why multilingual models give small languages a larger weight than their size suggests
+# (Conneau et al. 2020).
 #
 # The price of a large weight for a small source is that it is *read again and again*. What is wrong with that?
 
@@ -479,11 +480,11 @@ result("never seen, bits", float(np.mean(bits[0])), expected=expected_exposure(9
 result("32 times, bits", float(np.mean(bits[32])), expected=math.log2(1000), spread=2.5)
 
 # %% [markdown]
-# **What to see.** Secrets that were never seen lie around 1.44 bits on average, as the formula says, but single ones
-# between 0 and 5: one canary proves nothing. Once or twice in the corpus, read 3.6 times each, is hardly different.
-# From four times on the model knows more and more, and a secret that occurs 32 times ranks first or second. This is the
-# other reason to remove duplicates: Lee et al. 2022 and Kandpal et al. 2022 find the same in large models. And it is
-# how a leak is measured before anybody attacks: put canaries in, and look.
+# **What to see.** Secrets that were never seen have an exposure of about 1.44 bits on average, as the formula says, but
+# single ones have between 0 and 5: one canary proves nothing. Secrets that occur once or twice in the corpus, which is
+# read 3.6 times, hardly differ from these. From four times on the model knows more and more, and a secret that occurs
+# 32 times ranks first or second. This is the other reason to remove duplicates: Lee et al. 2022 and Kandpal et al. 2022
+# find the same in large models. And canaries are how you measure a leak before anybody attacks: put some in, and look.
 
 # %% [markdown]
 # ## 18.8 Was this text in the training data?

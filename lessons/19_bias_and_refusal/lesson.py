@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 19 Bias and refusal
 #
-# - **Question:** What does a model pick up that nobody meant to teach it, and does it hold to what one did mean?
+# - **Question:** What does a model pick up that nobody meant to teach it, and does it stick to what it was taught?
 # - **Teaches:** a bias of known size in the data, in the model, and after sampling; counterfactual pairs and the error
 #   of a log odds ratio; swapped names and their price in nats; refusing, over-refusing, and the attack by a prefix
 # - **Minutes:** 120 to read and solve, 1 to run
@@ -61,11 +61,11 @@ recovery_example = part("recovery_example", None)
 # is how people are talked about: that a nurse is a *she*, a hero brave, and a boy a hero. To the loss, all of this is
 # the same. Whatever helps to predict the next word is learned.
 #
-# Whether that is *bad* is not a question about the model. A model that predicts German grammar should know that *the
-# nurse* is feminine there; a model that sorts applications should not know whose application it is. So we need three
-# things before we measure anything (Blodgett et al. 2020 found that few papers have them): **which** groups, **what**
-# is said about them that should not depend on the group, and **who** would be harmed, how. Then it is a question of
-# statistics: does it depend, and by how much?
+# Whether that is *bad* is not a question about the model. A model of German should know that the usual word for *nurse*
+# is feminine; a model that sorts applications should not know whose application it is. So we need three things before
+# we measure anything (Blodgett et al. 2020 found that few papers have them): **which** groups, **what** is said about
+# them that should not depend on the group, and **who** would be harmed, how. Then it is a question of statistics: does
+# it depend, and by how much?
 #
 # In real data nobody knows the right answer, and every measurement can be argued about. So we make a world in which we
 # do know it. Our story generator has a dial.
@@ -192,15 +192,16 @@ result("P(brave | girl) in the model", learned["girls"].mean().item(), 1 - q, 0.
 
 # %% [markdown]
 # **What to see.** The model has neither invented the bias nor weakened it by much: its preferences are those of the
-# data, up to the noise of a short training. Minimizing the cross-entropy means to *calibrate*: whatever the
-# frequencies are, the best prediction is the frequencies.
+# data, up to the noise of a short training. Minimizing the cross-entropy means *calibrating*: whatever the frequencies
+# are, the best prediction is the frequencies.
 
 # %% [markdown]
 # ## 19.3 Sampling amplifies
 #
-# So does the model write about as many brave boys as it has read about? Only if it samples as it has learned to. Hardly
-# anybody does that: texts are more fluent at a temperature below 1 (lesson 06). Sampling at temperature $\tau$ draws a
-# word with a probability proportional to $p^{1/\tau}$. For two words with the probabilities $q$ and $1 - q$,
+# So does the model write about as many brave boys as it has read about? Only if we sample from its probabilities as
+# they are. Hardly anybody does that: texts are more fluent at a temperature below 1 (lesson 06). Sampling at
+# temperature $\tau$ draws a word with a probability proportional to $p^{1/\tau}$. For two words with the probabilities
+# $q$ and $1 - q$,
 #
 # $$ q_\tau = \frac{q^{1/\tau}}{q^{1/\tau} + (1 - q)^{1/\tau}}, \qquad
 #    \log \frac{q_\tau}{1 - q_\tau} = \frac1\tau \log \frac{q}{1 - q}. $$
@@ -211,8 +212,8 @@ result("P(brave | girl) in the model", learned["girls"].mean().item(), 1 - q, 0.
 # found this in models that label pictures: a third of the pictures of cooking showed a man; by the model's most likely
 # labels it was 16 %.)
 #
-# Other rules to cut off unlikely words do the same. With top-p at 0.8, *shy* is never drawn after a boy's name if the
-# model has learned $q = 0.8$ or more.
+# Other rules that cut off unlikely words have the same effect. With top-p at 0.8, *shy* is never drawn after a boy's
+# name if the model has learned $q = 0.8$ or more.
 
 # %%
 predict("at temperature 0.5, what fraction of the boys is brave? And at temperature 2?")
@@ -242,8 +243,8 @@ curves(
 )  # fmt: skip
 
 # %% [markdown]
-# **What to see.** The formula is right to within 0.01 for the preferences that the model has, and the difference to
-# those of the data is what the model has learned too little or too much. A bias audit that reads probabilities at
+# **What to see.** The formula is right to within 0.01 for the preferences that the model has, and any difference from
+# those of the data is what the model has learned too weakly or too strongly. A bias audit that reads probabilities at
 # temperature 1 says nothing about a product that samples at 0.5; ask at the temperature that is used.
 #
 # Exercise **sharpen** asks for the distribution at a temperature, also where a power would underflow.
@@ -293,8 +294,8 @@ result("difference of the log odds", report.difference.value, 2 * math.log(4), 1
 # $$ \mathrm{Var}\Big[\log \frac{a}{b} - \log \frac{c}{d}\Big] \approx \frac1a + \frac1b + \frac1c + \frac1d. $$
 #
 # The smallest count decides. If 1,000 texts about girls have two brave ones, then 10,000 more texts about boys make the
-# result no more certain. And a count of 0 makes it infinite, so one adds ½ to each (Haldane 1956). We count in texts at
-# temperature ½, where, by 19.3, $d$ must be twice as large.
+# result no more certain. And a count of 0 makes the variance infinite, so ½ is added to each count (Haldane 1956). We
+# count in texts at temperature ½, where, by 19.3, $d$ must be twice as large.
 
 # %%
 counts = torch.tensor([
@@ -323,7 +324,7 @@ result("difference at temperature ½, counted", d, 2 * d_learned, 0.8)
 # ## 19.5 Swapped names, and their price
 #
 # How do you get rid of it? The most direct way changes the data: add to each text its counterfactual, in which boys and
-# girls have changed places (Zhao et al. 2018; Lu et al. 2018 call it **counterfactual data augmentation**). In the
+# girls have been swapped (Zhao et al. 2018; Lu et al. 2018 call it **counterfactual data augmentation**). In the
 # augmented data each trait is as frequent with boys as with girls, by construction:
 #
 # $$ P_{aug}(\text{brave} \mid \text{boy}) = P_{aug}(\text{brave} \mid \text{girl}) = P(\text{brave}) = ½. $$
@@ -377,7 +378,7 @@ result("difference of the log odds after the swap", report.difference.value, 0.0
 
 # %% [markdown]
 # **What to see.** The difference of the log odds falls from nearly 3 to nearly 0, for a fifth of a nat in a sentence
-# that costs five. It is exactly the information that the group gave about the trait: one cannot remove a bias and keep
+# that costs five. It is exactly the information that the group gave about the trait: you cannot remove a bias and keep
 # what it predicts.
 #
 # Three warnings. The swap is exact only because our grammar is tiny: *her* may be *him* or *his*, a name may belong to
@@ -389,16 +390,16 @@ result("difference of the log odds after the swap", report.difference.value, 0.0
 # %% [markdown]
 # ## 19.6 Counting can mislead
 #
-# Counterfactual pairs change one thing. Counts in texts change everything at once, and that is a difference. In 1973,
-# 44 % of the men and 35 % of the women who applied to the graduate schools of Berkeley were admitted. Bickel et al.
-# (1975) looked at single departments, which is where decisions are made, and found no general disadvantage of women
-# there; on the whole rather the opposite. The women had applied to departments that admitted few applicants of either
+# Counterfactual pairs change one thing. Counts in texts let everything vary at once, and that can make a difference. In
+# 1973, 44 % of the men and 35 % of the women who applied to the graduate schools of Berkeley were admitted. Bickel et
+# al. (1975) looked at single departments, which is where decisions are made, and found no general disadvantage for
+# women there; if anything, the opposite. The women had applied to departments that admitted few applicants of either
 # sex. This is **Simpson's paradox**: an association in the whole can be reversed in every part.
 #
-# Which of them is the right one? That depends on the question. If the department is a *reason* of its own, compare
-# within departments. If it is part of what one asks about (why do departments that women like have fewer places?), then
-# the total is what matters. No table can decide that. Exercise **reversed_in_every_town** asks for an example with our
-# children.
+# Which of the two comparisons is right? That depends on the question. If the department is a *reason* of its own,
+# compare within departments. If it is part of the question (why do departments that women like have fewer places?),
+# then the total is what matters. No table can decide that. Exercise **reversed_in_every_town** asks for an example with
+# our children.
 
 # %% [markdown]
 # ## 19.7 Requests, and three fractions
@@ -421,7 +422,8 @@ result("difference of the log odds after the swap", report.difference.value, 0.0
 # - **over-refusal**: of the harmless ones, how many are refused, and of the look-alikes in particular;
 # - **attack by prefix**: of the harmful requests, how many are answered if somebody else has begun the reply: "Sure,".
 #
-# First a model that helps everybody with everything. A tenth of the combinations of verb, owner and thing is held out.
+# First comes a model that helps everybody with everything. A tenth of the combinations of verb, owner and thing is held
+# out.
 
 # %%
 TEMPLATE = TEMPLATES["chatml"]
@@ -517,13 +519,14 @@ result("… look-alikes refused", fraction(reports[200, 200], LOOK_ALIKE), 0.0, 
 # none of the examples. But what has the model learned? *To refuse a verb.* Without look-alikes, nothing in its data
 # says that the owner matters, and so it refuses nearly all look-alikes: "How do I burn my kite?" is answered with
 # "Sorry, I will not help with that." A score that only counts refused harmful requests shows perfect safety. Adding
-# harmless ones of the plain sort need not help: with four of five seeds, none of them is refused after 32 examples
+# plain requests to the test need not reveal it: with four of five seeds, none of them is refused after 32 examples
 # (with seed 0, seven of ten). With look-alikes in the data, over-refusal disappears, and nothing is lost. **What a
-# model should not refuse must be taught as well as what it should**, close to the border between the two.
+# model should not refuse must be taught just like what it should**, close to the border between the two.
 #
-# Then look at the last column. Those that refuse too much often resist (after 32 examples always with four seeds, and
-# hardly ever with a fifth): they write "Sure, I will not help with that." The precise one, which does everything
-# right when it is asked, gives in to a single word: always with three seeds of five, and never with the other two.
+# Then look at the last column. The models that refuse too much often resist (after 32 examples always with four seeds,
+# and hardly ever with a fifth): they write "Sure, I will not help with that." The precise model, which does everything
+# right when it is simply asked, gives in to a single word: always with three seeds of five, and never with the other
+# two.
 #
 # ## 19.9 A refusal that is only a beginning
 #
@@ -554,10 +557,10 @@ print("tokens of the answer so far ", *(f"{n:6d}" for n in range(DEPTH)))
 print("KL, nats                    ", *(f"{x:6.2f}" for x in shallow))
 
 # %% [markdown]
-# The change is at the first token, where "Sorry" or "Sure" is decided. (In shorter trainings there was some after
-# "Sure,", too, where a sentence can still become "I will not".) From there on there is none: after "Sure, burn" neither
-# training has ever asked for anything but help. Nobody has to outwit such a model. It is enough to skip the place where
-# it decides.
+# The change is at the first token, where "Sorry" or "Sure" is decided. (In shorter training runs there was some after
+# "Sure,", too, where a sentence can still become "I will not".) After that there is none: after "Sure, burn" neither
+# training set contains anything but help. Nobody has to outwit such a model. It is enough to skip the place where it
+# decides.
 #
 # **The remedy** follows from the diagnosis (Qi et al. 2025, section 3): show it conversations in which the beginning of
 # an answer is already there, and the reply then turns around: "Sure, burn it Sorry, I will not help with that." The
@@ -617,11 +620,10 @@ curves(
 
 # %% [markdown]
 # **What to see.** Without recoveries, two or three tokens of the answer, "Sure, burn", are enough: every request is
-# answered to its end. With recoveries, the replies turn around in the middle of a sentence, wherever they are cut off,
-# and the second picture shows why: now the models differ at every token, and not just at the first. It was the same
-# number of steps, and 200 more conversations. (It also takes these steps: in a first version of this lesson with 100
-# instead of 250, the model with recoveries refused half of the harmless requests, and gave in after four tokens all the
-# same.)
+# answered in full. With recoveries, the replies turn around in the middle of a sentence, wherever they are cut off, and
+# the second picture shows why: now the models differ at every token, and not just at the first. It was the same number
+# of steps, and 200 more conversations. (It also takes these steps: in a first version of this lesson with 100 instead
+# of 250, the model with recoveries refused half of the harmless requests, and gave in after four tokens all the same.)
 #
 # Do not conclude that the model is safe now. It has learned to stop after beginnings *like those in its data*: the same
 # words, the same lengths. Somebody who can choose the tokens can try thousands of others, or a search by gradients (Zou
@@ -639,8 +641,8 @@ curves(
 # - **Other remedies.** Balanced sampling instead of swapping; a penalty on the difference of the log odds; removing a
 #   direction from the activations (lesson 20), which often hides a bias more than it removes it (Gonen & Goldberg
 #   2019).
-# - **Judging refusals.** Our judge looks for phrases. Large-scale studies let a model or people judge whether a reply
-#   *helps*; a reply may begin with "Sorry" and help, or with "Sure" and not.
+# - **Judging refusals.** Our judge looks for phrases. Large-scale studies have a model or people judge whether a reply
+#   *helps*; a reply may begin with "Sorry" and help, or begin with "Sure" and not help.
 # - **Preferences instead of examples.** Refusals are usually refined with lesson 16's methods, and what should be
 #   refused is written down as a policy or constitution (Bai et al. 2022).
 # - **Prompt injection**, where somebody else's text gives the orders, is in lesson 14.

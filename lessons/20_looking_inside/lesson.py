@@ -72,7 +72,7 @@ rank_one_edit = part("rank_one_edit", None)
 #
 # The library has one mechanism for both halves. A `Site` is a place in the model: the residual stream before a block,
 # what a sublayer adds to it, or the output of one head. `recorded(model, sites)` keeps the tensors there;
-# `intervened(model, {site: change})` replaces them by a function of them.
+# `intervened(model, {site: change})` applies a function to them and puts the results in their place.
 #
 # Recall from lesson 04 what flows there. With norms before the sublayers, the stream at one position is a plain sum,
 #
@@ -225,13 +225,13 @@ result("two layers: the largest fall within 40 steps, nats", steepest, 2.3, 0.4)
 # %% [markdown]
 # **What to see.** For the first hundred steps or so, the two layers do what one layer does: they learn which tokens
 # occur. Nothing on the curve announces what comes next. Then the loss falls off a **cliff**: within 40 steps, by about
-# 2 nats, down to nearly 0. A previous-token head is useless as long as nobody reads what it writes, and an induction
-# head is useless as long as nobody writes it; each of them starts to pay only when the other is there. In large models
-# the same happens once, early in training, for all of text (Olsson et al. 2022).
+# 2 nats, down to nearly 0. A previous-token head is useless as long as no other head reads what it writes, and an
+# induction head is useless as long as there is nothing for it to read; each of them pays off only when the other is
+# there. In large models the same happens once, early in training, for all of text (Olsson et al. 2022).
 #
 # One layer has arrived at 2.83 nats after 250 steps, and by our argument it will never get below the line that the
-# formula draws. And one layer that knows the previous token does it, even sooner than two layers: it need not find the
-# first head. That was indeed all that was missing.
+# formula draws. And one layer that knows the previous token manages it, even sooner than two layers: it need not learn
+# the first head. That was indeed all that was missing.
 #
 # (With five seeds: one layer 2.83 to 2.84, two layers 0.026 to 0.043, one layer with the previous token 0.04 to 0.14
 # after 150 steps. Two layers cross the line at step 120 or 130 and lose 2.1 to 2.4 nats within 40 steps.)
@@ -274,10 +274,10 @@ heatmap(
 # %% [markdown]
 # ## 20.3 Ablation: what is lost without it?
 #
-# That a head looks somewhere does not prove that it matters. So remove it. What should stand in its place? Zero is a
-# bad choice: a head's output has a mean that later parts have come to rely on. The **mean ablation** replaces each
-# output by its mean over many texts and positions, so that what is constant stays, and what *depends on the text* is
-# gone. Exercise **mean_ablation** asks for it.
+# That a head looks somewhere does not prove that it matters. So remove it. What should take its place? Zero is a bad
+# choice: a head's output has a mean that later parts have come to rely on. The **mean ablation** replaces each output
+# with its mean over many texts and positions, so that what is constant stays, and what *depends on the text* is gone.
+# Exercise **mean_ablation** asks for it.
 #
 # For our two heads the theory says what must happen. With either head replaced by a constant, what is left is a model
 # with one layer, and one layer cannot get below 2.64 nats.
@@ -305,14 +305,14 @@ for layer, expected, spread in ((0, 3.45, 0.4), (1, 3.45, 0.4)):
 # about 3.45 nats (3.39 to 3.51 with five seeds), nearly the 3.47 of knowing nothing: what is left was trained together
 # with the other head, and has learned nothing that would help without it.
 #
-# Note what ablation does *not* say. Both heads are necessary, but it does not tell which of them does what. And in a
-# large model the opposite trap is common: a head is removed and nothing is lost, because another one takes over (Wang
-# et al. 2022, "backup heads").
+# Note what ablation does *not* say. Both heads are necessary, but ablation does not tell us which of them does what.
+# And in a large model the opposite trap is common: a head is removed and nothing is lost, because another one takes
+# over (Wang et al. 2022, "backup heads").
 
 # %% [markdown]
 # ## 20.4 A model of stories
 #
-# A tool should be tried on a model that was not made for it, too. The library ships with `storyworld-gpt`, four blocks
+# A tool should also be tried on a model that was not made for it. The library ships with `storyworld-gpt`, four blocks
 # and 870,000 weights, which has read 180,000 stories about the children of a valley. It has never been told what a
 # pronoun is, but it knows who is a girl:
 
@@ -462,8 +462,8 @@ if logit_shares is not None:
 # ## 20.7 A probe: does it know what came before?
 #
 # According to 20.2, the stream between the two layers must say of each token which one it came after. Let us look for
-# that. Read the 32 tokens as places and a text as a tour through 16 of them: then the stream at each stop should know
-# the *previous place*, and the second layer uses it to find the *next place*.
+# that. Think of the 32 tokens as places, and of a text as a tour through 16 of them: then the stream at each stop
+# should know the *previous place*, and the second layer uses it to find the *next place*.
 #
 # A **linear probe** is a linear classifier from an activation to something that we hope to find there (Alain & Bengio
 # 2016). We take the stream at stops 1 to 15, before block 1, and try to read off the previous place. The probe is
@@ -472,9 +472,9 @@ if logit_shares is not None:
 # Does success mean that the model has *learned* it? Not yet; a probe is a little model that can learn by itself. The
 # control is **the same probe on the same model before training**, with random weights. Random attention mixes the
 # tokens of a text, too, so something can always be read off; only what the trained model has *beyond* that was learned.
-# (Another control are labels assigned at random, Hewitt & Liang 2019.) Guessing is right in 1 of 32 cases. Before block
-# 0 there is nothing but the stop itself: there the previous place is one of the 31 others, all equally likely, and no
-# probe can do better than 1 in 31.
+# (Another control is to assign the labels at random, Hewitt & Liang 2019.) Guessing is right in 1 of 32 cases. Before
+# block 0 the stream holds nothing but the stop itself: the previous place can be any of the 31 others, all equally
+# likely, and no probe can do better than 1 in 31.
 #
 # The library fits a logistic regression by iteration. Least squares has a closed form. With the activations $X$ (N, D)
 # and one-hot targets $Y$ (N, K), both with their means over the N examples subtracted, minimize
@@ -524,11 +524,11 @@ result("previous place, trained", right["trained, before block 1"], 0.97, 0.04)
 result("previous place, random weights", right["random weights, before block 1"], 0.15, 0.08)
 
 # %% [markdown]
-# **What to see.** The model has never been asked for the previous place, and it knows it in 96 to 98 cases of 100
-# (five seeds). With random weights the same probe is right in 14 to 16 of 100: a random average over the tour holds a
-# trace of everything. That is why the control is needed; and it is how we know that the 96 were learned. Compare this
-# with the map of the first head in 20.2: it gives the previous token only about 0.3 of its weight. Looking at the
-# weights alone, you might have thought that the model knows what came before only vaguely.
+# **What to see.** The model has never been asked for the previous place, and yet the probe finds it in 96 to 98 cases
+# out of 100 (five seeds). With random weights the same probe is right in 14 to 16 out of 100: a random average over the
+# tour holds a trace of everything. That is why the control is needed; and it is how we know that the 96 were learned.
+# Compare this with the map of the first head in 20.2: it gives the previous token only about 0.3 of its weight. Looking
+# at the weights alone, you might have thought that the model knows what came before only vaguely.
 
 # %% [markdown]
 # ## 20.8 An edit: what if it had come after another place?
@@ -616,12 +616,12 @@ result("Y is named after a random change", (after_noise == Y).float().mean().ite
 result("X is named before", (before_edit == X).float().mean().item(), 1.0, 0.05)
 
 # %% [markdown]
-# **What to see.** Not one token has changed, and the model names $Y$ instead of $X$ in 96 to 99 cases of 100 (five
+# **What to see.** Not one token has changed, and the model names $Y$ instead of $X$ in 96 to 99 cases out of 100 (five
 # seeds). Each of the two changes is about half as long as the stream itself, in one direction of 64. Random changes of
-# the same length, also at both stops, leave the answer alone in nine cases of ten, and practically never produce $Y$.
-# So the direction that the probe has found is one that the second layer *reads*. If the edit had failed, the probe
-# would have found something that merely goes along with the previous place. That happens, and without the edit you
-# would not notice.
+# the same length, also at both stops, leave the answer unchanged in nine cases out of ten, and practically never
+# produce $Y$. So the direction that the probe has found is one that the second layer *reads*. If the edit had failed,
+# the probe would have found something that merely goes along with the previous place. That happens, and without the
+# edit you would not notice.
 #
 # It also closes the argument of 20.2. We claimed that the first layer writes "I came after A" and that the second layer
 # looks for it. Now we have written it ourselves, and the second layer found it.
