@@ -48,9 +48,9 @@ mup_factors = part("mup_factors", None)
 # ## 21.1 A language whose floor we know
 #
 # GPT-4's final loss was predicted from models that had used a ten-thousandth of its compute or less (OpenAI 2023,
-# figure 1). Nobody can afford a large model twice, so anyone who plans one must know what will come out. What they use
-# is a curious fact: over many orders of magnitude, the loss of language models falls as a **power law** (Hestness et
-# al. 2017; Kaplan et al. 2020),
+# figure 1). Nobody can afford a large model twice, so anyone who plans one must know the result in advance. What makes
+# that possible is a curious fact: over many orders of magnitude, the loss of language models falls as a **power law**
+# (Hestness et al. 2017; Kaplan et al. 2020),
 #
 # $$ L(N) = E + A \, N^{-\alpha}, $$
 #
@@ -76,8 +76,8 @@ mup_factors = part("mup_factors", None)
 # with X (V, d) and U (d, V), a matrix of rank d. So **a model of width d has room for d regularities**. At best it
 # learns the d strongest. How much does it lose without the others? For logits that are off by a small $\Delta$, the
 # Kullback-Leibler divergence is half the variance of $\Delta$ under P. The missing regularities have nothing to do with
-# where P is large, so we take the plain mean of $\Delta^2$ over the V² entries of the table instead. It is the sum of
-# the missing $s_k^2$, divided by V²:
+# where P is large, so we take the plain mean of $\Delta^2$ over the V² entries of the table instead. This mean is the
+# sum of the missing $s_k^2$, divided by V²:
 #
 # $$ L - E \;\approx\; \frac12 \, \frac{1}{V^2} \sum_{k > d} s_k^2 \;=\; \frac{\sigma^2}{2} \, d^{-1}. $$
 #
@@ -146,8 +146,8 @@ for d, loss in zip(widths, losses, strict=True):
 # %% [markdown]
 # **What to see.** Twice the width halves the reducible loss. A formula that has seen none of the eight models predicts
 # all of them within about five percent. (They are a little better than the formula, since the divergence is not exactly
-# quadratic, and they may choose which d directions matter most.) So here is one answer to the question where power laws
-# come from: **the world has a power law of ever weaker regularities, and a model of size N has room for the first
+# quadratic, and they may choose which d directions matter most.) So here is one answer to the question of where power
+# laws come from: **the world has a power law of ever weaker regularities, and a model of size N has room for the first
 # ones.** The exponent says more about the data than about the model, and indeed, different architectures differ in A
 # much more than in α (Kaplan et al. 2020).
 
@@ -191,8 +191,8 @@ curves(
 
 # %% [markdown]
 # **What to see.** The reducible loss is a straight line, and the eighth model lies on it: predicted within 3 percent of
-# the reducible part. (We had expected 5; with five seeds it was 0.1 to 2.4.) The third curve shows what a wrong floor
-# does: the line bends.
+# the reducible part. (We had expected up to 5; with five seeds it was 0.1 to 2.4.) The third curve shows what a wrong
+# floor does: the line bends.
 #
 # ### Without knowing the floor
 #
@@ -241,9 +241,10 @@ result("correlation of the floor with α, errors in nats", correlation, 0.97, 0.
 # %% [markdown]
 # **What to see.** With errors in nats, the floor comes out within a thousandth of a nat or so. With errors in
 # logarithms, some of the 30 fits put it as far down as the candidates reach, half a nat, with an exponent near 0.07:
-# with a floor far below all losses, their logarithms hardly differ, and then *any* line is close to them. Nothing in
-# the program warns you. The danger is real. The fit of the Chinchilla paper had an optimizer that stopped too
-# early, and refitted, its constants move by more than their published confidence intervals (Besiroglu et al. 2024).
+# with a floor far below all losses, the logarithms of the differences hardly vary, and then *any* flat line is close to
+# them. Nothing in the program warns you. The danger is real. The fit of the Chinchilla paper had an optimizer that
+# stopped too early, and refitted, its constants move by more than their published confidence intervals (Besiroglu et
+# al. 2024).
 #
 # And even in the good fit, the errors of floor and exponent are tied together, with a correlation near 1: put the floor
 # a little higher, and a steeper law fits nearly as well. What is well determined is the *curve*, where it was measured
@@ -253,8 +254,8 @@ result("correlation of the floor with α, errors in nats", correlation, 0.97, 0.
 # %% [markdown]
 # ## 21.3 A budget: larger model, or more text?
 #
-# So far our models trained for as long as they liked. In truth one has a budget of C operations, and training costs
-# about 6 operations for each parameter that is multiplied and each token: $C = 6 N D$ (`llmasos/models/flops.py`
+# So far our models could train for as long as they needed. In practice there is a budget of C operations, and training
+# costs about 6 operations for each parameter that is multiplied and each token: $C = 6 N D$ (`llmasos/models/flops.py`
 # derives it). A larger model sees fewer tokens. Which size is best?
 #
 # For given constants of the law $L = E + A N^{-\alpha} + B D^{-\beta}$ the answer has a closed form (Hoffmann et al.
@@ -264,7 +265,7 @@ result("correlation of the floor with α, errors in nats", correlation, 0.97, 0.
 #    D^* = \frac1G \left( \frac{C}{6} \right)^{\alpha / (\alpha + \beta)}, \qquad
 #    G = \left( \frac{\alpha A}{\beta B} \right)^{1 / (\alpha + \beta)} . $$
 #
-# (Exercise **optimal_allocation**.) One can also measure it: train several sizes with the same budget each, plot the
+# (Exercise **optimal_allocation**.) You can also measure it: train several sizes with the same budget each, plot the
 # loss over the size, and find the bottom of the valley. Such a curve is called an **IsoFLOP** profile. Do it for two
 # budgets, and you know how the best size grows.
 #
@@ -348,8 +349,8 @@ if optimal_allocation is not None:
 #
 # Why does it fall? Take a matrix with d inputs. A step of AdamW changes each of its numbers by about η, with signs that
 # agree with the inputs. So an output changes by a sum of d terms of the same sign, $d \cdot \eta$: four times as wide,
-# four times as much change. **Maximal update parametrization** (muP, Yang et al. 2022) sets it right, for each type of
-# parameter by itself. With m the width, as a multiple of a base width:
+# four times as much change. **Maximal update parametrization** (muP, Yang et al. 2022) corrects this, separately for
+# each type of parameter. With m the width, as a multiple of a base width:
 #
 # | | initial standard deviation | rate of AdamW |
 # |---|---|---|
@@ -409,8 +410,8 @@ if mup_factors is not None:
 # %% [markdown]
 # **What to see.** Without muP the best rate falls by a factor of eight, as much as the width grows. With muP the
 # bottoms of the three valleys are at the same rate, with every seed that we tried, and at this rate the wider model is
-# better, as it should be. So tune the narrow one, and use its rate for the wide one. Yang et al. did so for a model
-# with 6.7 billion parameters, at 7 % of the cost of training it once.
+# better, as it should be. So tune the rate on the narrow model, and use it for the wide one. Yang et al. did so for a
+# model with 6.7 billion parameters, at 7 % of the cost of training it once.
 
 # %% [markdown]
 # ## 21.5 A plan for 10¹² parameters
@@ -461,7 +462,7 @@ print(f"the same run on one device: {plan.seconds * 16_384 / 86_400 / 365:,.0f} 
 #   (McCandlish et al. 2018). A cosine schedule must end where the run ends, which is one reason why Kaplan et al. found
 #   another exponent than Hoffmann et al. (Porian et al. 2024).
 # - **Other axes.** Experts (lesson 13) add parameters without operations. Thinking for longer at test time has scaling
-#   laws of its own (Snell et al. 2024). So have quantized models (Dettmers & Zettlemoyer 2023).
+#   laws of its own (Snell et al. 2024), and so does quantization (Dettmers & Zettlemoyer 2023).
 #
 # **Further reading.** Hestness et al. 2017, *Deep Learning Scaling is Predictable, Empirically*. Kaplan et al. 2020,
 # *Scaling Laws for Neural Language Models*. Hoffmann et al. 2022, *Training Compute-Optimal Large Language Models*.

@@ -186,8 +186,8 @@ result("mean of means: relative error of the gradient", relative_error(sum(gradi
 
 # %% [markdown]
 # **What to see.** The mean of means is wrong by a third. Sixteen characters weigh as much as 128 do. Nothing
-# fails, the loss falls, and a model is trained on another problem than the one you meant. Such a bug was in popular
-# training libraries for years, with gradient accumulation in the place of processes, where the same condition holds
+# fails, the loss falls, and the model is trained on a different problem from the one you meant. Such a bug was in
+# popular training libraries for years, with gradient accumulation in place of processes, where the same condition holds
 # (Unsloth 2024, *Bug fixes in LLM training*).
 
 # %% [markdown]
@@ -254,10 +254,10 @@ if reduce_scatter_step is not None:
 
 # %% [markdown]
 # **What to see.** Four numbered columns are the chunks of one process; each group of four is one moment. On the left
-# all are pale: one summand each. In each of the next three groups, one chunk of each process gets darker, and it is
-# another one for each process, until each has one that is complete, on the diagonal. Then the dark ones are copied.
+# all are pale: one summand each. In each of the next three groups, one chunk of each process gets darker, a different
+# one for each process, until each has one that is complete, on the diagonal. Then the dark ones are copied.
 #
-# Does the library do that? It counts what it sends.
+# Does the library send as many bytes as the formula says? It counts them.
 
 # %%
 S = 4 * 5040  # bytes: 5,040 is a multiple of 1 to 10
@@ -363,7 +363,7 @@ curves(lines, "State of each process", "processes", "bytes per parameter", "22-m
 # **What to see.** Counted bytes equal the formulas to the last byte, and all four stages give the same weights, **bit
 # for bit**: they add the same numbers in the same order. So the choice between them changes nothing about the model,
 # only who keeps what. Stage 1 is free and saves most of what can be saved; that is why it is the usual first choice.
-# The line of stage 1 levels off at 4 bytes, that of stage 3 keeps falling.
+# In the picture, the line of stage 1 levels off at 4 bytes, while that of stage 3 keeps falling.
 #
 # With 16 bytes per parameter, an 80 GB GPU holds a model of 5 billion parameters and not one activation. With stage 3
 # on 1,024 of them, the state of a model with $10^{12}$ parameters takes 16 GB on each. (Activations come on top; see
@@ -566,21 +566,22 @@ digits = -math.log10(max(distance_from_alone(name) for name in ("ddp", "zero1", 
 result("decimal places in which all agree", min(digits, 14), 11.3, 1.8)
 
 # %% [markdown]
-# **What to see.** By hand = torch's = one process. What differs are the last digits of float64, because sums are added
-# in another order, $(a + b) + c \neq a + (b + c)$ in floating point. The bytes on the cable are those of the formula:
-# 4/3 of the model for ZeRO-1, 2 for full sharding. (A little more, since each tensor is filled up to a multiple of 3.)
+# **What to see.** By hand = torch's = one process. The only differences are in the last digits of float64, because the
+# sums are computed in another order: $(a + b) + c \neq a + (b + c)$ in floating point. The bytes on the cable are those
+# of the formula: 4/3 of the model for ZeRO-1, 2 for full sharding. (A little more, since each tensor is padded to a
+# multiple of 3.)
 
 # %% [markdown]
 # ## 22.5 Four slips and their curves
 #
-# All of this takes little code, and each line of it can be forgotten without an error message. Here are four slips that
+# All of this takes little code, and if you forget a line of it, there is no error message. Here are four slips that
 # real training code has made. To know exactly what each does, we take a problem for which the whole loss curve has a
 # formula: linear regression with d inputs, $y = x \cdot w^* + \text{noise}$, with normal inputs and noise of variance
 # $\sigma^2$, by plain stochastic gradient descent with rate $\eta$ and a fresh batch of B examples in each step. Let
-# $E_t = \mathbb{E} \| w_t - w^* \|^2$, which is the **excess loss**: the mean squared error on new data is $\sigma^2 +
-# E_t$. A step is $w_{t+1} - w^* = (I - \eta A)(w_t - w^*) + \eta\, z$ with $A = \frac1B \sum x x^\top$ and $z = \frac1B
-# \sum x \cdot \text{noise}$. (The factor 2 of the square is part of $\eta$.) For normal inputs $\mathbb{E} A^2 =
-# \frac{B + d + 1}{B} I$, so
+# $E_t = \mathbb{E} \| w_t - w^* \|^2$, which is the **excess loss**: the mean squared error on new data is
+# $\sigma^2 + E_t$. A step is $w_{t+1} - w^* = (I - \eta A)(w_t - w^*) + \eta\, z$ with $A = \frac1B \sum x x^\top$ and
+# $z = \frac1B \sum x \cdot \text{noise}$. (The factor 2 of the square is part of $\eta$.) For normal inputs
+# $\mathbb{E} A^2 = \frac{B + d + 1}{B} I$, so
 #
 # $$ E_{t+1} = \underbrace{\Big(1 - 2\eta + \eta^2 \, \frac{B + d + 1}{B}\Big)}_{a} E_t +
 #    \underbrace{\eta^2 \, \frac{\sigma^2 d}{B}}_{c},
@@ -589,10 +590,10 @@ result("decimal places in which all agree", min(digits, 14), 11.3, 1.8)
 # We have n = 4 processes with b = 8 examples each, so B = 32, and d = 16, $\sigma = 1$, $\eta = 0.2$. Now the slips:
 #
 # 1. **No averaging.** Each process steps with its own gradient. (The model was not wrapped, or the call to all-reduce
-#    sits in a branch that is not taken.) Process 0 then trains alone: the formula with b in the place of B.
+#    sits in a branch that is not taken.) Process 0 then trains alone: the formula with b in place of B.
 # 2. **The same data everywhere.** All processes draw with the same seed. (The sampler does not know the rank.) The mean
 #    of four equal gradients is one of them: again the formula with b.
-# 3. **A sum, not a mean.** All-reduce adds; somebody must divide by n. The formula with $n \eta$ in the place of
+# 3. **A sum, not a mean.** All-reduce adds, and the division by n is forgotten: the formula with $n \eta$ in place of
 #    $\eta$.
 # 4. **Different initial weights.** Each process draws its own, here with a standard deviation of s = 0.5. All add the
 #    same mean gradient, so their **differences never change**: process r is $\bar w_t + \delta_r$ with the same
@@ -664,11 +665,11 @@ result("different initial weights: ‖w₀ - w₁‖²", apart["different initia
 # %% [markdown]
 # **What to see.** Every curve falls, and every curve has a formula. The right one ends at 0.06. Without averaging, or
 # with the same data, it ends at 0.29: you pay for four machines and get one. **These two curves are the same** (in the
-# picture one hides the other), and no look at a loss can tell them apart. But one line can: print a checksum of the
-# weights on each process (they differ without averaging), and one of the batch (they are equal with the same data). The
-# sum is even *faster* at first, since its rate is four times as high, and that is why it is often taken for a success;
-# it ends nine times as high. And with different initial weights the loss levels off at 3.2, whatever you do to the
-# learning rate.
+# picture one hides the other), and no look at a loss can tell them apart. But one line of code can: print a checksum of
+# the weights on each process (they differ without averaging), and one of the batch (they are equal with the same data).
+# The sum is even *faster* at first, since its rate is four times as high, and that is why this slip is often taken for
+# a success; but its excess loss ends nine times as high. And with different initial weights the loss levels off at 3.2,
+# whatever you do to the learning rate.
 #
 # The sum has one more surprise. The factor n grows with the machine: what worked on 4 processes diverges on 8, as soon
 # as $a > 1$.
@@ -714,10 +715,10 @@ for name, make_optimizer in optimizers.items():
         result("AdamW, gradients times 4: relative difference", effect, 0.0, 0.001)
 
 # %% [markdown]
-# **What to see.** AdamW hides the slip, down to its $\epsilon$. With the usual one the weights differ by 0.4 to 14
-# percent (five seeds), because the gradients of queries and keys begin hardly larger than $\epsilon$. With a smaller
-# one nothing is left of the factor 4. That is pleasant until you clip gradients, or change to SGD, or compare the
-# reported gradient norm with someone else's. A test with SGD on one batch finds it at once, which is the general
+# **What to see.** AdamW hides the slip, except for its $\epsilon$. With the usual $\epsilon$ the weights differ by 0.4
+# to 14 percent (five seeds), because the gradients of queries and keys are at first hardly larger than $\epsilon$. With
+# a smaller one nothing is left of the factor 4. That is pleasant until you clip gradients, or change to SGD, or compare
+# the reported gradient norm with someone else's. A test with SGD on one batch finds it at once, which is the general
 # advice of this lesson: **one step, one batch, one process against n, all weights equal** is the test that finds all
 # four slips and the mean of means, and it takes a second.
 
@@ -737,26 +738,26 @@ result("after the failure: decimal places that agree", min(14, -math.log10(diffe
 # %% [markdown]
 # **What to see.** The neighbors of a dead process are the first to know, because their connection breaks. (The others
 # would wait for *them*, which is why every collective operation has a timeout.) The gradient of step 15 is lost, and so
-# are steps 10 to 14. The two that are left meet again, load the last checkpoint, and continue with two processes in the
-# place of three. Their model ends up **equal to that of one process that was never interrupted**. Three things made
+# are steps 10 to 14. The two that are left connect again, load the last checkpoint, and continue with two processes
+# instead of three. Their model ends up **equal to that of one process that was never interrupted**. Three things made
 # that possible:
 #
 # 1. The batch is a function of the seed and the step, and not of who computes it. No process has a random state of its
 #    own that could die with it.
 # 2. The mean over the batch does not depend on n. (What would happen with a sum?)
-# 3. The checkpoint holds weights, both moments and the step, and it is written beside the old one and then renamed, so
-#    that there is a whole one at every moment.
+# 3. The checkpoint holds weights, both moments and the step, and it is written to a second file, which then replaces
+#    the old one, so that there is a complete checkpoint at every moment.
 #
 # With sharded state there is a fourth: the shards of three processes must be put together and cut again for two.
 # Exercise **shard_bounds** asks for the cut. Our trainer does all this with `--resume`; `torchrun` starts the processes
 # again.
 #
-# ### How often should one save?
+# ### How often should you save?
 #
-# Failures are daily life. In 54 days of Llama 3's training there were 419 unexpected interruptions on 16,384 GPUs
-# (Dubey et al. 2024, section 3.3.4): one every **three hours**, though a single GPU fails once in six *years* or so. If
-# failures come at random with a mean time M between them, saving takes δ, and a restart takes R, then an interval of τ
-# hours of work takes, on average,
+# Failures are part of daily life. In 54 days of Llama 3's training there were 419 unexpected interruptions on 16,384
+# GPUs (Dubey et al. 2024, section 3.3.4): one every **three hours**, though a single GPU fails once in six *years* or
+# so. If failures come at random with a mean time M between them, saving takes δ, and a restart takes R, then an
+# interval of τ hours of work takes, on average,
 #
 # $$ (M + R) \left( e^{(\tau + \delta)/M} - 1 \right) $$
 #

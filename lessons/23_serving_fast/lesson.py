@@ -1,9 +1,10 @@
 # %% [markdown]
 # # 23 Serving fast
 #
-# - **Question:** How does one model answer many people at once, fast and in little memory, and still say the same?
+# - **Question:** How does one model answer many people at once, fast and in little memory, and still say the same
+#   things?
 # - **Teaches:** continuous batching and Little's law, a key/value cache in pages, speculative decoding, four-bit
-#   weights, text that keeps to a grammar; which of them change what the model says, and by how much
+#   weights, text that follows a grammar; which of them change what the model says, and by how much
 # - **Minutes:** 120 to read and solve, 1 to run
 #
 # You need: sampling and the key/value cache (lesson 06), attention (lesson 03), mean and variance.
@@ -63,8 +64,8 @@ allowed_tokens = part("allowed_tokens", None)
 # When a model writes, it computes one token after another, and for each it needs all of its weights. Llama 3 8B has 16
 # GB of them in 16 bits. An H100 reads 3.35 TB from its memory in a second, so a step takes **4.8 ms** just for reading.
 # The arithmetic of one token, two operations for each weight, takes the same chip **16 µs** (at 989 · 10¹² operations
-# per second). The machine waits for its memory 99.7 percent of the time. In the time of one reading it could compute
-# 295 tokens.
+# per second). The machine waits for its memory 99.7 percent of the time. In the time that it takes to read the weights
+# once, it could compute 295 tokens.
 #
 # So serving is the art of making more of each reading, and this lesson goes through what is done about it:
 #
@@ -75,7 +76,7 @@ allowed_tokens = part("allowed_tokens", None)
 # - **No reading in vain**: a program that wants JSON throws away everything else (23.9, 23.10).
 #
 # Each of these could change what the model says. The first two can be done without changing it at all, and we will
-# prove and measure that; the other two cannot, and we will measure how much.
+# prove and measure that; the other two cannot, and we will measure how much they change.
 #
 # Our model is the shipped `storyworld-gpt`, on a CPU. Even here, a step with many texts takes less time than as many
 # steps.
@@ -109,8 +110,8 @@ for n in (1, 4, 16, 64):
 # $\lambda$ of them in a step on average. Each needs a number of steps that nobody knows beforehand, since the model
 # itself decides when its text ends; call its mean $m$. There are n **slots**.
 #
-# - **Static batching**: take up to n requests that wait, and run them until the *last* of them has ended. Then take the
-#   next n. That is how one calls a model from a script.
+# - **Static batching**: take up to n waiting requests, and run them until the *last* of them has ended. Then take the
+#   next n. That is what you do when you call a model from a script.
 # - **Continuous batching** (Yu et al. 2022, *Orca*, section 3.2): a slot is free as soon as *its* text has ended, and
 #   the next request takes it in the next step.
 #
@@ -185,7 +186,8 @@ if finish_times is not None:
 
 # %% [markdown]
 # **What to see.** The static batch writes 3 tokens per step and could write 8. Its slots are full of texts that have
-# ended, and wait for the longest one. The more the lengths differ, the worse: if all were equal, nothing would be lost.
+# ended and are waiting for the longest one. The more the lengths differ, the worse: if all were equal, nothing would be
+# lost.
 #
 # The library's engine is `generation/continuous_batching.py`. Its loop is the one above: evict, admit, one token each.
 # Does it take as many steps? We give it a tiny model with random weights, and texts of given lengths.
@@ -216,7 +218,7 @@ def engine_ends(arrivals, lengths, n_slots):
 
 in_engine = engine_ends(arrivals, lengths, 4)
 foretold = simulate(arrivals, lengths, 4)[0]
-result("requests that end in the step foretold", sum(a == b for a, b in zip(in_engine, foretold, strict=True)), 60, 0)
+result("requests that end in the predicted step", sum(a == b for a, b in zip(in_engine, foretold, strict=True)), 60, 0)
 
 # %% [markdown]
 # ## 23.3 Little's law, and what a wait costs
@@ -236,8 +238,8 @@ result("requests that end in the step foretold", sum(a == b for a, b in zip(in_e
 # however they are handed out. The fraction $\rho = \lambda m / n$ is the *load*.
 #
 # Little's law does not say what $W$ is. For continuous batching with random arrivals and texts that may end after each
-# token, that is a classic: the queue with n servers (Erlang 1917). With $a = \lambda m$, a request must wait with
-# probability $C$, and the mean time in the system is
+# token, that is a classic problem: the queue with n servers (Erlang 1917). With $a = \lambda m$, a request must wait
+# with probability $C$, and the mean time in the system is
 #
 # $$ C = \frac{\frac{a^n}{n!} \frac{1}{1 - \rho}}{\sum_{j=0}^{n-1} \frac{a^j}{j!} + \frac{a^n}{n!}
 #    \frac{1}{1 - \rho}}, \qquad W = m + \frac{C \, m}{n \, (1 - \rho)} . $$
@@ -283,13 +285,13 @@ curves(lines, "Time in the system", "load", "steps", "23-queue")
 
 # %% [markdown]
 # **What to see.** With continuous batching a request hardly waits until the load is high: at 60 percent it takes 42
-# steps in place of 40, as Erlang's formula says for telephone lines. Nearly all of the time its own text is being
+# steps instead of 40, as Erlang's formula says for telephone lines. Nearly all of the time its own text is being
 # written. Static batching is slow even when there is little to do: at a load of 0.1 a request takes 1.7 times its own
-# length, because it comes just too late for a batch and must wait for the end of it. From a load of 0.37 (1 / 2.7) on,
-# its queue grows forever. And L = λ W, in every line, to the last digit.
+# length, because it arrives just too late for a batch and must wait for the end of it. From a load of 0.37 (1 / 2.7)
+# on, its queue grows forever. And L = λ W, in every line, to the last digit.
 #
 # (Five seeds: at load 0.8 the ratio to Erlang's formula is 0.95 to 1.06. Waiting times are correlated over hundreds of
-# requests, so even 12,000 of them tell W only within some percent.)
+# requests, so even 12,000 of them determine W only to within a few percent.)
 
 # %% [markdown]
 # ## 23.4 Slots or pages?
@@ -421,7 +423,7 @@ print(f"prompt of {len(prompt)} tokens; page table of the last text: {paged.tabl
 result("paged against plain: largest difference of a logit", (plain - in_pages).abs().max().item(), 0.0, 1e-4)
 
 # %% [markdown]
-# **What to see.** The same logits. Where a key lies in memory means nothing to attention: the sum over keys has no
+# **What to see.** The same logits. Where a key is in memory makes no difference to attention: the sum over keys has no
 # order, and the position of a key is in the key itself (or in the mask).
 #
 # ## 23.5 A prefix that many share
@@ -429,9 +431,9 @@ result("paged against plain: largest difference of a logit", (plain - in_pages).
 # The six texts above begin with the same prompt, and so do the thousands of requests to a chatbot, whose instructions
 # may have a thousand tokens. The keys and values of a token depend on the tokens up to it, and on nothing that follows.
 # So texts with the same beginning can use **the same pages**: their page tables begin with the same numbers. Only
-# *whole* pages are shared, since nothing is ever written into them again; what is left of the prefix is computed by
-# each text for itself. And equal tokens in a page are not enough: **all tokens before it must be equal, too**, because
-# a key in the second layer has seen them.
+# *whole* pages are shared, since nothing is ever written into them again; each text computes the rest of the prefix for
+# itself. And equal tokens in a page are not enough: **all tokens before it must be equal, too**, because a key in the
+# second layer has seen them.
 #
 # With a prefix of c tokens and texts of $\ell$ tokens in all, n texts need $\lfloor c/s \rfloor + n \, (\lceil \ell/s
 # \rceil - \lfloor c/s \rfloor)$ pages. Exercise **page_tables** asks for the tables of any texts.
@@ -489,9 +491,9 @@ result("bytes of a page over the formula", n_bytes / formula, 1.0, 0.0)
 # normalizing divides by what we multiply with, and this way contributes $\max(p(x) - q(x), 0)$. Together:
 # $\min(p, q) + \max(p - q, 0) = p$. A bad draft costs time; it can never change the text's distribution.
 #
-# So $\alpha$ is how often a drafted token is accepted. (It is $1 - \text{TV}(p, q)$, the total variation distance.) And
-# if it is the same everywhere, and independent, a step of the large model yields token number i + 1 if i drafted ones
-# were accepted:
+# So $\alpha$ is how often a drafted token is accepted. (It is $1 - \text{TV}(p, q)$, the total variation distance.)
+# Suppose it is the same everywhere, and that acceptances are independent. A step of the large model yields at least i +
+# 1 tokens if the first i drafted ones are accepted, which has probability $\alpha^i$:
 #
 # $$ \mathbb{E}[\text{tokens per step}] = 1 + \alpha + \alpha^2 + … + \alpha^k
 #    = \frac{1 - \alpha^{k+1}}{1 - \alpha} . $$
@@ -607,7 +609,7 @@ result("real models, k = 4: tokens per step over the formula", ratios[4][0] / ra
 # A draft step that takes a fraction c of a large one costs k c more, so the gain is the tokens per step over $1 + kc$.
 # It is small here, since a model with one block is not much faster than one with four. In practice a draft is 10 to 100
 # times smaller. And note **what it is paid with**: arithmetic that was idle. In a batch so large that the
-# machine is busy (23.1), there is nothing to be had.
+# machine is busy (23.1), there is nothing to be gained.
 #
 # ## 23.7 The same distribution?
 #
@@ -621,7 +623,7 @@ result("real models, k = 4: tokens per step over the formula", ratios[4][0] / ra
 # $$ \chi^2 = \sum_i \frac{(n_i - N p_i)^2}{N p_i} $$
 #
 # has the mean f and the variance 2f, with f one less than the number of outcomes (those that are expected fewer than
-# five times are put together). We know $p_i$ exactly: the large model says it.
+# five times are put together). We know $p_i$ exactly, from the large model.
 
 # %%
 predict("how many texts does it take to see the slip?")
@@ -690,13 +692,13 @@ for words, rule in (("by the rule", checked), ("from p after a rejection", from_
         print(f"total variation distance of its first token by formula: {formula:.3f}")
 
 # %% [markdown]
-# **What to see.** The rule's texts cannot be told from the model's own. The slip shows at once, with twenty standard
-# deviations, though every single text looks fine. Test a sampler by its distribution; you cannot read it off the texts.
-# The library's own test does this for every implementation.
+# **What to see.** The rule's texts cannot be told from the model's own. The slip shows at once, by twenty standard
+# deviations, though every single text looks fine. Test a sampler by its distribution; you cannot see the slip by
+# reading texts. The library's own test does this for every implementation.
 #
 # ## 23.8 Four bits
 #
-# The third way is to read fewer bytes. Trained weights have 16 or 32 bits, and do not need them. With **absmax
+# The third way is to read fewer bytes. Trained weights have 16 or 32 bits, more than they need. With **absmax
 # quantization** to b bits, weights become whole numbers from $-Q$ to $Q$, $Q = 2^{b-1} - 1$, times a **scale**:
 #
 # $$ \sigma = \frac{\max |w|}{Q}, \qquad z = \mathrm{round}(w / \sigma), \qquad w \approx z \sigma . $$
@@ -805,7 +807,7 @@ if your_quantize is not None:
 # times $\varepsilon^2$ on average (five seeds). A single group size says little, because 24 stories are few: between
 # 0.01 and 0.3, with no trend. So the square law holds as well as we can tell. With groups of 32, what is above the
 # floor grows by 3 to 10 percent, for 39 percent less memory than int8. At 3 bits the law breaks: the factor is three
-# times as large, or more. A square is only the beginning of a curve; and at 2 bits there is no model left.
+# times as large, or more. The square is only the first term of a series; and at 2 bits there is no usable model left.
 #
 # The picture has one more lesson. With groups of 8, int4 takes as many bytes as int8 with one scale for each row, and
 # its error is ten times as large. Smaller groups are a cure for 4 bits only up to a point; if you have the bytes, spend
@@ -813,26 +815,26 @@ if your_quantize is not None:
 #
 # ## 23.9 Only what may come
 #
-# The last way to be fast is not to write in vain. A program that asks for JSON throws away a text with one missing
-# quotation mark and asks again. With a probability v of a valid text, that takes 1/v texts on average.
+# The last way to be fast is not to write anything in vain. A program that asks for JSON throws away a text with one
+# missing quotation mark and asks again. With a probability v of a valid text, that takes 1/v texts on average.
 #
-# **Constrained decoding** asks before every token which ones may come, sets the logits of all others to $-\infty$, and
-# samples from the rest. What may come is described by an **automaton**: states, and for each state and character the
-# next state. A text is valid if its last state is *accepting*. A JSON schema or a regular expression can be translated
-# to an automaton (`generation/json_schema.py`, `generation/regular_expression.py`). Nested JSON needs a stack beside
-# it, since no finite automaton can count brackets; the library has one.
+# **Constrained decoding** works out before every token which tokens may come, sets the logits of all others to
+# $-\infty$, and samples from the rest. What may come is described by an **automaton**: states, and for each state and
+# character the next state. A text is valid if its last state is *accepting*. A JSON schema or a regular expression can
+# be translated to an automaton (`generation/json_schema.py`, `generation/regular_expression.py`). Nested JSON needs a
+# stack in addition, since no finite automaton can count brackets; the library has one.
 #
 # But a model writes *tokens*, and a token may be `":`, half a word, or the end of one string and the beginning of the
 # next. So for each token the automaton reads its characters one by one (Willard & Louf 2023). A token is allowed if
 #
-# 1. no character leads nowhere, and
+# 1. the automaton can read all of its characters, and
 # 2. from the state after it, the text can still be **completed**: an accepting state can be reached with the tokens
 #    that are left. Each single character is a token here, so it is enough if the shortest way has no more characters
 #    than there are tokens left.
 #
 # The end token is allowed in accepting states. Exercise **allowed_tokens** asks for this.
 #
-# Our model is small and is trained on records of children for two seconds, so it makes mistakes.
+# Our model is small and is trained for only two seconds, on records of children, so it makes mistakes.
 
 # %%
 THINGS = "basket boat drum kite ladder lamp lantern scarf teapot whistle".split()
@@ -966,7 +968,7 @@ print(f"masks made: {len(masks)}; time with masks that are known: {overhead:+.0%
 #
 # $$ m(x) = \frac{p(x)}{\prod_t Z_t(x)} . $$
 #
-# That is *not* $p(x \mid \text{valid}) = p(x) / P(\text{valid})$, which one would get by sampling freely and throwing
+# That is *not* $p(x \mid \text{valid}) = p(x) / P(\text{valid})$, which you would get by sampling freely and throwing
 # away what is not valid. The two are equal only if the product is the same for all texts. But there is a law that
 # connects them. Sum $m(x) \prod Z_t(x) = p(x)$ over all valid texts:
 #
@@ -974,11 +976,11 @@ print(f"masks made: {len(masks)}; time with masks that are known: {overhead:+.0%
 #
 # **The constrained texts know how often the free ones would have been valid**, though not one of them is invalid.
 #
-# A text with a small product is one where the model was led somewhere it did not want to go. Is it any good? We ask a
-# question that the schema does not: do the name, the age and the things exist in our records? The law above answers
-# such questions, too: weighted by their products, constrained texts are as often right as free texts that are valid,
-# $P(\text{right} \mid \text{valid}) = \mathbb{E}_m[\text{right} \cdot \prod Z_t] \, / \,
-# \mathbb{E}_m[\prod Z_t]$.
+# A text with a small product is one where the mask forced the model away from what it would have written. Is it any
+# good? We ask a question that the schema does not ask: do the name, the age and the things exist in our records? The
+# law above answers such questions, too: weighted by their products, constrained texts are as often right as free texts
+# that are valid,
+# $P(\text{right} \mid \text{valid}) = \mathbb{E}_m[\text{right} \cdot \prod Z_t] \, / \, \mathbb{E}_m[\prod Z_t]$.
 
 # %%
 predict("where the grammar had to interfere most: how often do name, age and things exist?")
@@ -1016,15 +1018,15 @@ result("exist: highest minus lowest fifth", difference, 0.15, 0.25)
 # %% [markdown]
 # **What to see.** The mean product is the fraction of free texts that are valid, and weighted by it the constrained
 # texts are as good as the free valid ones, both within the noise of some hundred texts. Where the products are lowest,
-# names, ages and things mostly exist less often. We had expected it always; but with five seeds the difference was -6
-# to 29 percentage points, since a model can be sure of its form and wrong about the rest. A grammar can make the model
-# say `{"name": "` and then a name, but it cannot make it know one. So a valid answer is worth no more than the model
-# behind it, **and its form no longer tells you**. Watch the product: it is at hand, and it says how much force was
-# used; it does not say what is right.
+# names, ages and things mostly exist less often. We had expected this with every seed; but with five seeds the
+# difference was -6 to 29 percentage points, since a model can be sure of its form and wrong about the rest. A grammar
+# can make the model say `{"name": "` and then a name, but it cannot make it know one. So a valid answer is worth no
+# more than the model behind it, **and its form no longer tells you**. Watch the product: you get it for free, and it
+# says how much force was used; but it does not say what is right.
 #
 # In the exercise **misled_by_a_mask** you build the extreme case, two tokens in which the mask turns the distribution
-# around. There are remedies: to sample freely where one can afford it, to weight several samples by their products, or
-# to correct the masks by what one has learned about later $Z_t$ (Park et al. 2024, *Grammar-Aligned Decoding*).
+# around. There are remedies: sample freely where you can afford it, weight several samples by their products, or
+# correct the masks by what has been learned about later $Z_t$ (Park et al. 2024, *Grammar-Aligned Decoding*).
 
 # %% [markdown]
 # ## 23.11 What was left out

@@ -74,8 +74,8 @@ def train(model, loss_of, steps, learning_rate):
 # ## 24.1 What is a token?
 #
 # Look again at what a Transformer block does. It takes some vectors, lets each of them attend to the others, and
-# returns as many vectors. Nothing in it knows that they came from words. And nothing in it knows which of them is to be
-# predicted; that was our choice. So there are two things to vary:
+# returns as many vectors. Nothing in it depends on their coming from words. And nothing in it says which of them is to
+# be predicted; that was our choice. So there are two things to vary:
 #
 # - **What is read.** Whatever can be cut into pieces and turned into vectors: pictures, sound, protein chains. Here it
 #   is pictures (24.2 to 24.6).
@@ -161,8 +161,8 @@ result("image tower, accuracy", accuracy(tower), 0.99, 0.015)
 # ## 24.3 Without positions a picture is a bag
 #
 # Attention does not know the order of what it reads (lesson 03). Without position embeddings, a picture is a *set* of
-# patches: shuffle them like a jigsaw puzzle, and the output is the same, exactly. So it sounds as if such a tower could
-# not read. First the exact statement, then the question how much it matters.
+# patches: shuffle them like a jigsaw puzzle, and the output is the same, exactly. So it seems that such a tower could
+# not read digits. First the exact statement, then the question of how much it matters.
 
 
 # %%
@@ -192,17 +192,17 @@ with torch.no_grad():
 # %% [markdown]
 # **What to see.** We expected that a picture without order would be hard to read. It is not: with five seeds, the
 # tower without positions is right in 97.8 to 99.2 % of all cases, the one with positions in 98.5 to 99.7 %, and the
-# linear classifier in 56 to 59 %. Shuffle the patches of all test pictures in the same way, and the first does not
-# even notice, by construction; the second still reads three of four.
+# linear classifier in 56 to 59 %. Shuffle the patches of all test pictures in the same way, and the tower without
+# positions gives the same answers, by construction; the one with positions still reads three out of four.
 #
 # How can that be? A patch shows more than ink: an end, a corner or a crossing of strokes, and where on its border a
-# stroke leaves. Attention can compare all patches, and as in a jigsaw puzzle, the borders say much.
-# Besides, the digits are moved, so the place of a patch says little by itself. (This is an explanation, not a proof.
-# How would you test it?) Be careful with "it cannot work without …": a proof that two *pictures* cannot be told apart
-# (here: that they have the same patches) says little about whether such pictures occur.
+# stroke leaves. Attention can compare all patches, and as in a jigsaw puzzle, the borders say a lot. Besides, the
+# digits are moved, so the place of a patch says little by itself. (This is an explanation, not a proof. How would you
+# test it?) Be careful with "it cannot work without …": a proof that two *pictures* cannot be told apart (here: that
+# they have the same patches) says little about whether such pictures occur.
 #
-# So for digits, order is a help and not a need. For other questions it is all that matters, as in the next section:
-# *a red circle above a blue square* has the same patches as *a blue square above a red circle*.
+# So for digits, order helps, but is not needed. For other questions it is all that matters, as in the next section: *a
+# red circle above a blue square* has the same patches as *a blue square above a red circle*.
 
 # %% [markdown]
 # ## 24.4 Scenes
@@ -372,12 +372,12 @@ result("probe for the shape, unseen pairs", (read[1] == shapes[1]).float().mean(
 
 # %% [markdown]
 # **What to see.** The words are not to blame: with another color word the right shape is hardly more probable (with
-# five seeds 0.00 to 0.07, and once 0.30, after 0.00 to 0.04, and once 0.17). The probe shows that it is lost in the
-# tower already. It is right less often than by guessing (0 to 19 of 100, with five seeds): in the tower's vectors,
-# red is evidence *against* a triangle.
+# five seeds 0.00 to 0.07, and once 0.30, after 0.00 to 0.04, and once 0.17). The probe shows that the shape is already
+# lost in the tower. The probe is right less often than by guessing (0 to 19 out of 100, with five seeds): in the
+# tower's vectors, red is evidence *against* a triangle.
 #
 # And why should it not be? In the training pictures, no red shape is a triangle, without exception. Knowing this leaves
-# one shape less to choose from, and gives a lower loss. The training text has $\log 12$ nats of information in each
+# one fewer shape to choose from, and gives a lower loss. The training text has $\log 12$ nats of information in each
 # pair, not the $\log 16$ of four colors times four shapes, and a model that minimizes the loss learns the world as it
 # is, with its gaps. That colors and shapes are independent is *our* knowledge. Nothing in the data says so, and nothing
 # in the Transformer prefers it. (We expected otherwise: that a large part of the unseen pairs would be right.)
@@ -522,7 +522,7 @@ for k, nats in numbers_of_masks:
 # 28.668) / 8 = 18.964$, the entropy. All that there is to learn about the language is in one of the eight values of k,
 # the one that BERT's 15 % would never show.
 #
-# There is one thing that a masked model can and a GPT cannot: use what comes *later*. Mask the first of the eight
+# There is one thing that a masked model can do and a GPT cannot: use what comes *later*. Mask the first of the eight
 # words.
 
 # %%
@@ -542,7 +542,7 @@ with torch.no_grad():
 # ## 24.8 How many steps?
 #
 # A GPT needs L passes for L tokens. A masked model predicts all masks in one pass, so it could fill in several at once,
-# and here lies the hope: text in fewer steps than it has tokens. But what are the predictions? For each position a
+# and that is the hope: text in fewer steps than it has tokens. But what does it predict? For each position a
 # distribution *of its own*, given what is visible. Two tokens that are sampled in the same step do not see each other:
 #
 # $$ p(a \mid \text{visible}) \cdot p(b \mid \text{visible}) \quad\text{instead of}\quad p(a, b \mid \text{visible}). $$
@@ -578,17 +578,17 @@ curves(lines, "Texts in one language", "steps", "fraction", "24-steps")
 
 # %% [markdown]
 # **What to see.** The measured fractions follow the formula, with nothing fitted. In the examples you can see the mixed
-# languages of the first step. With eight steps, 96 to 98 of 100 texts are right, not all: the trained model is not
-# perfect and gives half a percent to words of other languages, at each of the seven later steps.
+# languages of the first step. With eight steps, 96 to 98 of 100 texts are in one language, not all: the trained model
+# is not perfect and gives half a percent to words of other languages, at each of the seven later steps.
 #
-# This is not a weakness of the training, and no larger model would be better. It is what is *asked*: one distribution
-# for each position cannot say "all German or all Polish". In exercise **impossible_in_one_step** you build a world in
-# which it is even worse.
+# This is not a weakness of the training, and no larger model would be better. It is in the nature of the prediction:
+# one distribution for each position cannot say "all German or all Polish". In exercise **impossible_in_one_step** you
+# build a world in which it is even worse.
 
 # %% [markdown]
 # ## 24.9 Which ones first?
 #
-# The order need not be random. A popular choice is to fill in those positions first of which the model is most certain
+# The order need not be random. A popular choice is to fill in first the positions of which the model is most certain
 # (Chang et al. 2022, "MaskGIT"). Exercise **unmasking_step** asks for it: exclude `[MASK]` itself, take the largest
 # probability of each masked position as its confidence, and give the n most confident positions their most probable
 # token.
@@ -611,14 +611,14 @@ if unmasking_step is not None:
 
 # %% [markdown]
 # **Stories.** Our telephone numbers have one thing to agree on. In a story, names, pronouns, wishes and outcomes must
-# all agree, and to fill in *any* subset from *any* other is much more to learn than to continue from the left. You can
+# all agree, and filling in *any* subset from *any* other is much harder to learn than continuing from the left. You can
 # try it on whole stories:
 #
 #     python train.py --task masked-diffusion --data storyworld --model bert-laptop --tokenizer wordpiece \
 #         --context-length 256
 #
-# It prints the bound next to the entropy, 0.27 nats per token. Be patient: after 400 steps of 32 stories, when a GPT
-# tells its first good ones, it was still at 4.5 nats per token.
+# It prints the bound next to the entropy, 0.27 nats per token. Be patient: after 400 steps of 32 stories, at which
+# point a GPT tells its first good ones, the bound was still at 4.5 nats per token.
 #
 # ## 24.10 What was left out
 #
