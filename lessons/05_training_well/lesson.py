@@ -574,9 +574,9 @@ for name, clipped in in_three_ways.items():
 # The means $L_i$ of the parts have the weights $n_i / N$. The easy thing to write instead is $\frac{1}{k} \sum_i L_i$
 # with $k$ parts, the **mean of means**: take the mean loss of each part and divide by the number of parts. If all parts
 # have the same number of targets, the two are equal, and every test on equal parts passes. If the rows are sentences of
-# different lengths, filled up with padding, they are not equal: a token in a short part counts for more than one in a
-# long part, and *how the batch happened to be split* decides what is learned. Widely used libraries did this for years
-# (Hugging Face 2024, *Fixing Gradient Accumulation*).
+# different lengths, made equally long with padding, they are not equal: a token in a short part counts for more than
+# one in a long part, and *how the batch happened to be split* decides what is learned. Widely used libraries did this
+# for years (Hugging Face 2024, *Fixing Gradient Accumulation*).
 #
 # So: **sum over everything, count over everything, divide once.** The count has to be known before the first
 # `backward()`. That is no problem: the targets are known, and counting them needs no model. A position without a target

@@ -276,10 +276,10 @@ print("numbers", numbers, "→ the two smallest are at positions", sorted(number
 #
 # ## 7.6 Why not always [MASK]: 80/10/10
 #
-# The obvious way to mask a token is to replace it by `[MASK]`. But then the model only ever predicts at `[MASK]`. At
+# The obvious way to mask a token is to replace it with `[MASK]`. But then the model only ever predicts at `[MASK]`. At
 # the position of a visible *word* it never has to predict anything, so it could replace everything it knows about that
-# word by whatever helps the neighbors. Yet downstream texts contain no `[MASK]` at all. The paper calls this a mismatch
-# between pretraining and fine-tuning (section 3.1), and has a remedy. Of the chosen tokens
+# word with whatever helps the neighbors. Yet downstream texts contain no `[MASK]` at all. The paper calls this a
+# mismatch between pretraining and fine-tuning (section 3.1), and has a remedy. Of the chosen tokens
 #
 # - 80 % become `[MASK]`,
 # - 10 % become a random ordinary token,
@@ -291,7 +291,7 @@ print("numbers", numbers, "→ the two smallest are at positions", sorted(number
 # Why a random token, and why keep one? Put yourself in the model's place. You must predict a position that shows the
 # word $w$. Either the word was kept, or it was put there at random. Write $p(w)$ for the probability of $w$ given the
 # rest of the text, and N for the number of ordinary tokens. Of all chosen tokens, a fraction $0.1 \, p(w)$ was $w$ and
-# was kept; a fraction $0.1 / N$ was replaced by $w$. So by Bayes' rule
+# was kept; a fraction $0.1 / N$ was replaced with $w$. So by Bayes' rule
 #
 # $$ P(\text{kept} \mid w \text{ is shown}) = \frac{0.1 \, p(w)}{0.1 \, p(w) + 0.1 / N} = \frac{p(w)}{p(w) + 1/N} $$
 #
@@ -572,7 +572,7 @@ heatmap(
 #
 # Back to the question of section 7.6. Now we use both models as downstream tasks do: on held-out texts *without any*
 # `[MASK]`. At every ordinary position we look at the model's prediction. The word is plainly visible. Then we replace
-# one token in each pair by a random one, and look at the prediction there.
+# one token in each pair with a random one, and look at the prediction there.
 
 # %%
 predict(

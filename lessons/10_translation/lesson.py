@@ -496,7 +496,7 @@ result("fraction of sentences exactly right, greedy", exactly_right, 0.71, 0.06)
 # right, the model's own prefix *is* the reference prefix, so there is no difference between the two. Exposure bias
 # does not decide whether there is a mistake. It decides what comes after the first one.
 #
-# So let us make a mistake for the model: in the reference prefix we replace *one* token by a random one, and look at
+# So let us make a mistake for the model: in the reference prefix we replace *one* token with a random one, and look at
 # the predictions after it. All other tokens of the prefix are correct.
 
 # %%
@@ -529,7 +529,7 @@ result("fraction right two positions after it", fractions[1], 0.91, 0.04)
 # correct token, it has almost recovered. The source is still available, and a translation model is guided by more
 # than its own words.
 #
-# When it generates, nothing replaces its wrong token by a correct one. It continues from its mistake, plausibly, and
+# When it generates, nothing replaces its wrong token with a correct one. It continues from its mistake, plausibly, and
 # you will see the result in 10.10.
 
 # %% [markdown]
@@ -683,12 +683,13 @@ for mistake in show_mistakes(sampled, [p.source for p in test], [p.target for p 
     print(mistake)
 
 # %% [markdown]
-# **What to see.** Many of the wrong sentences are good English with one wrong word: a name or a thing replaced by
-# another that fits as well, *she* for *he*, or a rare word assembled from the wrong tokens. The decoder is a language
-# model. Where it does not know what the source says, it writes what often comes next, so fluently that a reader
-# without German notices nothing. (The mistakes of a word-for-word translation are never this smooth.) Some sentences
-# lose their way after the first mistake, stop too early, or repeat themselves. And some are not mistakes at all: "for
-# a long time" where the reference has "for a long while". With a single reference, BLEU still takes points off.
+# **What to see.** Many of the wrong sentences are good English with one wrong word: a name or a thing replaced with
+# another that fits just as well, *she* for *he*, or a rare word assembled from the wrong tokens. The decoder is a
+# language model. Where it does not know what the source says, it writes what often comes next, so fluently that a
+# reader without German notices nothing. (The mistakes of a word-for-word translation are never this smooth.) Some
+# sentences lose their way after the first mistake, stop too early, or repeat themselves. And some are not mistakes at
+# all: "for a long time" where the reference has "for a long while". With a single reference, BLEU still takes points
+# off.
 
 # %% [markdown]
 # ## 10.11 The picture of an alignment

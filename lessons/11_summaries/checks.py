@@ -195,7 +195,7 @@ rouge_l = Exercise(
             lambda s, r: scores(s, r, longest_block),
             "You looked for the longest common run of neighboring words. One wrong word in the middle then costs half "
             "of the score; in a subsequence, other words may come in between.",
-            "What may stand between two words of a subsequence?",
+            "What may come between two words of a subsequence?",
             "11.2",
         ),
         Misconception(
@@ -990,7 +990,7 @@ sign_flip_p = Exercise(
             "one added above and below",
             lambda a, b: fraction(a, b, count=lambda hits, total: (hits + 1) / (total + 1)),
             "You added 1 to both numbers, which is right for *random* choices of signs, to which the observed one is "
-            "added. Here all choices are there already.",
+            "added. Here all choices are already included.",
             "Is the observed choice one of the 2ⁿ that you went through?",
             "11.8",
         ),
@@ -1003,7 +1003,7 @@ sign_flip_p = Exercise(
             "11.8",
         ),
         Misconception(
-            "the pairs are torn apart",
+            "the pairs are split up",
             unpaired,
             "You dealt all values into two new groups. That is a test for independent groups: what varies from pair to "
             "pair, and is the same for A and B, hides the difference.",
@@ -1021,7 +1021,7 @@ sign_flip_p = Exercise(
         Misconception(
             "compared with the sum of the absolute differences",
             lambda a, b: fraction(a, b, observed_of=lambda d: abs(d).sum()),
-            "You compared with the sum of the |d|, the largest sum there can be. It is the observed one only if all "
+            "You compared with the sum of the |d|, the largest possible sum. It is the observed one only if all "
             "differences have the same sign.",
             "First add, then take the absolute value.",
             "11.8",

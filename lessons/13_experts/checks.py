@@ -435,7 +435,7 @@ within_capacity = Exercise(
             "13.8",
         ),
         Misconception(
-            "an expert that overflows takes nobody",
+            "an expert that overflows takes no tokens",
             lambda c, r, E, n: (
                 (
                     (F.one_hot(c, E) * r[:, :, None, None]).sum(dim=(1, 2)).gather(1, c.reshape(len(c), -1)).view_as(c)

@@ -128,7 +128,7 @@ render = Exercise(
             chatml_of(prompt=""),
             "You ignored add_generation_prompt. The model then has to decide first *who* speaks, and may go on as the "
             "user.",
-            "What should stand at the end, for the assistant to continue?",
+            "What should come at the end, for the assistant to continue?",
             "14.1",
         ),
         Misconception(
@@ -313,7 +313,7 @@ loss_targets = Exercise(
             "14.2",
         ),
         Misconception(
-            "the end is no target",
+            "the end is not a target",
             lambda ids, s, e, a: targets_of(ids, s, e, a, with_end=False),
             "You left out the end of the assistant's messages. A model trained like this answers and never stops.",
             "Who writes the end token of an answer?",
@@ -729,7 +729,7 @@ info_nce = Exercise(
                 (nce_scores(q, p, t) - torch.diag(torch.full((len(q),), 1e9, dtype=q.dtype))).logsumexp(1)
                 - nce_scores(q, p, t).diagonal()
             ),
-            "You summed over the wrong passages only. Then it is no probability, and the loss falls below 0.",
+            "You summed over the wrong passages only. Then it is not a probability, and the loss falls below 0.",
             "The sum of a softmax is over *all* of them.",
             "14.5",
         ),
@@ -1046,7 +1046,7 @@ vote = Exercise(
         Misconception(
             "the first answer",
             lambda answers: next((answer for answer in answers if answer.strip()), ""),
-            "You returned the first answer. That is no vote.",
+            "You returned the first answer. That is not a vote.",
             "Count.",
             "14.9",
         ),

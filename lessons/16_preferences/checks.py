@@ -229,7 +229,7 @@ kl_divergence = Exercise(
             "p and q swapped",
             lambda p, q: kl(q, p),
             "You computed KL(q ‖ p). The KL is not symmetric: the average is taken under the first of the two.",
-            "Whose probability stands in front of the logarithm?",
+            "Whose probability is in front of the logarithm?",
             "16.3",
         ),
         Misconception(

@@ -727,7 +727,7 @@ recovery_example = Exercise(
             "19.9",
         ),
         Misconception(
-            "the refusal's end is no target",
+            "the refusal's end is not a target",
             lambda prompt, answer, refusal, n: (
                 begun(prompt, answer, refusal, n)[0],
                 [*begun(prompt, answer, refusal, n)[1][:-1], False],

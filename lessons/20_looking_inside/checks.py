@@ -259,7 +259,7 @@ def more_activations(seed: int) -> list[Case]:
 
 mean_ablation = Exercise(
     name="mean_ablation",
-    asks="Replace every real activation by the mean over all real activations.",
+    asks="Replace every real activation with the mean over all real activations.",
     reference=ablated,
     section="20.3",
     cases=[

@@ -39,7 +39,7 @@ def induction_score(weights: Tensor, ids: Tensor) -> Tensor:
 
 
 def mean_ablation(activations: Tensor, attention_mask: Tensor) -> Tensor:
-    """2 (easy). Replace every real activation by the mean over all real activations.
+    """2 (easy). Replace every real activation with the mean over all real activations.
 
     Args:
         activations: (B, T, D), what a part of the model puts out for B texts of at most T tokens.

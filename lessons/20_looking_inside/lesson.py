@@ -279,7 +279,7 @@ heatmap(
 # with its mean over many texts and positions, so that what is constant stays, and what *depends on the text* is gone.
 # Exercise **mean_ablation** asks for it.
 #
-# For our two heads the theory says what must happen. With either head replaced by a constant, what is left is a model
+# For our two heads the theory says what must happen. With either head replaced with a constant, what is left is a model
 # with one layer, and one layer cannot get below 2.64 nats.
 
 

@@ -101,7 +101,7 @@ shard_bounds = Exercise(
             "all shards rounded up",
             ceil_shards,
             "You rounded the size of every shard up. Then the last ones can be much smaller than the first ones, or "
-            "empty. (The library's `split` does it and fills up with zeros; here the sizes must differ by at most 1.)",
+            "empty. (The library's `split` does it and pads with zeros; here the sizes must differ by at most 1.)",
             "Only the first total % n shards are one longer.",
             "22.6",
         ),
@@ -492,7 +492,7 @@ reduce_scatter_step = Exercise(
         Misconception(
             "replaced, not added",
             ring_step_wrong(add=False),
-            "The receiver replaces its chunk by what has come. That is the second half, the all-gather.",
+            "The receiver replaces its chunk with what has arrived. That is the second half, the all-gather.",
             "The receiver adds.",
             "22.2",
         ),
@@ -993,7 +993,7 @@ means_that_mislead = Exercise(
         Misconception(
             "the wrong way round",
             batch_of([5], [-2] * 10),
-            "Your change looks bad and is good; it was to look good and be bad.",
+            "Your change looks bad and is good; it should look good and be bad.",
             "Reverse all signs.",
             "22.1",
         ),

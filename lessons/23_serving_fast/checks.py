@@ -730,7 +730,7 @@ verify = Exercise(
         Misconception(
             "the ratio upside down",
             speculate_wrong(accept=lambda u, p, q: u * p < q),
-            "You accept with probability min(1, q/p). That accepts surely what the draft overrates.",
+            "You accept with probability min(1, q/p). That always accepts what the draft overrates.",
             "min(1, p/q).",
             "23.6",
         ),
@@ -749,7 +749,7 @@ verify = Exercise(
             "23.6",
         ),
         Misconception(
-            "goes on after a rejection",
+            "continues after a rejection",
             goes_on,
             "You check the rest of the draft after a rejection. It continues a text that is no longer there.",
             "A rejection ends the step.",
@@ -952,7 +952,7 @@ quantize_groups = Exercise(
         Case("float64", weight=normal(2, 6, 3, double=True), g=3),
         Case("transposed", weight=normal(8, 3, 4).T, g=4),
         Case("tiny weights", weight=1e-6 * normal(2, 8, 5), g=4),
-        Case("what one gets back", run=restored, weight=zeros_in(normal(2, 9, 6), 4, 8), g=4),
+        Case("what you get back", run=restored, weight=zeros_in(normal(2, 9, 6), 4, 8), g=4),
     ],
     random_cases=more_matrices,
     misconceptions=[
@@ -1045,7 +1045,7 @@ quantize_groups = Exercise(
         Misconception(
             "the padding is still there",
             int4_with_padding,
-            "You filled the last group up with zeros and returned them: z has more columns than the matrix.",
+            "You padded the last group with zeros and returned them: z has more columns than the matrix.",
             "Cut z to the width of the matrix.",
             "23.8",
         ),
@@ -1053,7 +1053,7 @@ quantize_groups = Exercise(
     accepted={"group by group": int4_by_columns, "number by number": int4_by_loops},
     forbidden={"torch.quantize_per_channel": "Round the weights yourself; it is three lines."},
     hints=[
-        "Fill each row up with zeros to a multiple of g, and view it as (out, G, g).",
+        "Pad each row with zeros to a multiple of g, and view it as (out, G, g).",
         "scale = groups.abs().amax(dim=2) / 7; divide by scale[..., None]. What about groups of zeros?",
         "z = (groups / where(scale > 0, scale, 1)[..., None]).round().to(torch.int8), then back to (out, G · g), and "
         "cut to the width of the matrix.",
@@ -1387,7 +1387,7 @@ misled_by_a_mask = Exercise(
         Misconception(
             "turned around",
             model_of([0.1, 0.9], [1.0, 0.01]),
-            "Your constrained decoding rarely begins with token 0, though most valid texts do. It was to be the other "
+            "Your constrained decoding rarely begins with token 0, though most valid texts do. It should be the other "
             "way round.",
             "Swap the two tokens.",
             "23.10",

@@ -72,7 +72,7 @@ def verify(p: Tensor, q: Tensor, proposed: list[int], u: list[float]) -> list[in
     """3 (hard). Which tokens does a step of speculative decoding yield?
 
     The draft has proposed k tokens, token i drawn from q[i]; p[i] is the large model's distribution after the first i
-    of them. From left to right, accept token i with probability min(1, p/q) of that token, else replace it by a token
+    of them. From left to right, accept token i with probability min(1, p/q) of that token, else replace it with a token
     from max(p[i] - q[i], 0), normalized, and stop. If all k are accepted, add a token from p[k].
 
     Random numbers are given, so that there is one right answer. Token i (counting from 0) is accepted if and only if

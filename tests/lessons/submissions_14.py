@@ -319,7 +319,7 @@ def poisoned_story():
 
 NAMED = {
     "loss_targets": {
-        "the end is no target": """
+        "the end is not a target": """
 def loss_targets(ids, start, end, assistant):
     out = ids.new_full((len(ids),), -100)
     tokens = ids.tolist()
