@@ -551,7 +551,7 @@ poisoned = [
 plain = read([f"{asked[k]}\n\n{shelf[some[k]]}" for k in where])
 honest = sum(answer == truths[k] for answer, k in zip(plain, where, strict=True))
 fooled = sum("next to the old mill" in answer for answer in read(poisoned))
-print(f"{len(where)} questions: {honest} right before; after, {fooled} repeat the false sentence")
+print(f"{len(where)} questions: {honest} answers right; with the false sentence in the story, {fooled} repeat it")
 
 # %% [markdown]
 # This reader follows the false sentence only now and then (in one case out of nine, here). Do not count on that: it is

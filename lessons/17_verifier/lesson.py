@@ -556,7 +556,7 @@ for text in write(teller, tokenizer, [EMPTY] * 3, 1, LONGEST)[1]:
 
 # %% [markdown]
 # The second line of each shows what the verifier sees: the part with which some story of our world can begin. The
-# verifier knows everything about the world, and nothing about the model.
+# verifier has all of the world's grammar, and no knowledge of the model.
 
 # %%
 start = time.perf_counter()
@@ -876,7 +876,7 @@ result("right in two columns", chance(pupil, 2).mean().item(), q**2, 0.01)
 # (Chen et al. 2021). If a problem is solved with probability $p$ and the attempts are independent, it is
 # $1 - (1 - p)^k$; over several problems, the mean of that. So from the exact $p$ we can predict pass@k.
 #
-# Usually $p$ is unknown. One draws $n$ answers, finds $c$ of them right, and estimates. Substituting $c/n$ for $p$ is
+# Usually $p$ is unknown. You draw $n$ answers, find $c$ of them right, and estimate it. Substituting $c/n$ for $p$ is
 # tempting, but biased: take $n = k = 2$ and $p = 0.5$. pass@2 is 0.75. But $c$ is 0, 1, 2 with probabilities 1/4, 1/2,
 # 1/4, and the mean of $1 - (1 - c/2)^2$ is $\frac12 \cdot \frac34 + \frac14 = 0.625$. An unbiased estimate asks: if I
 # choose $k$ of my $n$ answers at random, no answer twice, how often is at least one right? There are $\binom{n}{k}$

@@ -492,8 +492,8 @@ result("bytes of a page over the formula", n_bytes / formula, 1.0, 0.0)
 # $\min(p, q) + \max(p - q, 0) = p$. A bad draft costs time; it can never change the text's distribution.
 #
 # So $\alpha$ is how often a drafted token is accepted. (It is $1 - \text{TV}(p, q)$, the total variation distance.)
-# Suppose it is the same everywhere, and that acceptances are independent. A step of the large model yields at least i +
-# 1 tokens if the first i drafted ones are accepted, which has probability $\alpha^i$:
+# Suppose it is the same everywhere, and that acceptances are independent. A step of the large model yields at least
+# $i + 1$ tokens if the first $i$ drafted ones are accepted, which has probability $\alpha^i$:
 #
 # $$ \mathbb{E}[\text{tokens per step}] = 1 + \alpha + \alpha^2 + … + \alpha^k
 #    = \frac{1 - \alpha^{k+1}}{1 - \alpha} . $$
