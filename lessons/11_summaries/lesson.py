@@ -91,7 +91,7 @@ print(f"\nA story is {length:.0f} times as long as its summary.")
 # $$ P = \frac{m}{p}, \qquad R = \frac{m}{r}, \qquad F_1 = \frac{2PR}{P + R} = \frac{2m}{p + r} $$
 #
 # (Lin's section 3.1 allows for weighting recall more; today everyone reports $F_1$.) Words are lower-cased, and
-# punctuation is dropped. The score of a test set is the mean over its examples. Here, unlike BLEU, every example has a
+# punctuation is dropped. The score of a test set is the mean over its examples. Unlike BLEU, it gives every example a
 # score of its own, which we will need.
 #
 # How do you find the longest common subsequence? A text of ten words has 1,024 subsequences; a text of a hundred words
@@ -435,10 +435,11 @@ for p_gen in (1.0, 0.7, 0.1):
 predict("the vocabulary gives token 2 a probability of 0. Below which p_gen is it nevertheless the most probable?")
 
 # %% [markdown]
-# It has $0.8\,(1 - p)$, and token 0 has $0.7\,p + 0.1\,(1 - p)$: they are equal at $p = 0.5$, so below that. Exercise
-# **copy_distribution** asks for the function. The attention and the gate are in `llmasos/nn/copying.py` (`CopyHead`),
-# and the model around them is small enough to read here. It returns the *logarithm* of the mixture in place of logits:
-# the softmax of ln P is P again, so the loss and the decoding need no change.
+# With $p$ for $p_{\text{gen}}$, token 2 has $0.8\,(1 - p)$, and token 0 has $0.7\,p + 0.1\,(1 - p)$: the two are equal
+# at $p = 0.5$, so the answer is 0.5. Exercise **copy_distribution** asks for the function. The attention and the gate
+# are in `llmasos/nn/copying.py` (`CopyHead`), and the model around them is small enough to read here. It returns the
+# *logarithm* of the mixture in place of logits: the softmax of ln P is P again, so the loss and the decoding need no
+# change.
 
 # %% [markdown]
 # ## 11.6 The same training, with a pointer
@@ -632,8 +633,8 @@ result("5 % leaked: right hero, the others", leaky_facts[LEAKED:].mean(), 0.42, 
 # thirds of them: the 190 "clean" stories, which should have gained nothing, went from 0 to 0.29 … 0.64 (five seeds).
 # The rates by name show how. What the leak taught the model was not only ten summaries: it was *names*. A child who
 # is in two or three of the leaked stories is now right in most stories about this child, and one who is in none of
-# them is as unknown as before. Ten stories have turned some of the new names into known ones, and changed the
-# question that the test asks.
+# them is as unknown as before. Ten stories have turned some of the new names into known ones, and have changed what the
+# test measures.
 #
 # So there are two effects of a leak. The model may know the answers by heart; that is the $m$ of the formula, and
 # removing the leaked examples from the test removes it. Or the leak tells the model something about *all* examples: a

@@ -250,7 +250,7 @@ for t in (3, 10, 500, 1000):
 # $$ \operatorname{SwiGLU}(x) = \big(\operatorname{silu}(x W_g) \odot x W_1\big) W_2, \qquad
 #    \operatorname{silu}(z) = z \, \sigma(z) = \frac{z}{1 + e^{-z}} $$
 #
-# $\odot$ multiplies element by element. The silu looks like the GELU. One half says *how much*, the other *what*, and
+# $\odot$ multiplies element by element. The silu looks like the GELU. One factor says *how much*, the other *what*, and
 # their product can say "if both", which a sum cannot.
 #
 # It has three matrices where the old one has two. For a fair comparison, the hidden layer is made narrower: two
@@ -389,7 +389,7 @@ for name, frequencies in table.items():
 # occurred in training. The queries and keys have learned what the first quarter of the circle means, and nothing about
 # the rest.
 #
-# Seven ways out of this have been proposed.
+# Here are seven ways out of this that have been proposed.
 #
 # **Position interpolation** (Chen et al. 2023, equation 4): divide every position by the factor, here 192/48 = 4. Then
 # no angle is new. But neighbors, which used to be one radian apart in plane 0, are now a quarter of a radian apart, a

@@ -83,8 +83,8 @@ torch.set_printoptions(precision=3, sci_mode=False)
 # The step in the middle multiplies and divides by $\pi_\theta(y)$, and $\nabla \log \pi = \nabla \pi / \pi$. It turns a
 # sum over all texts, which nobody can compute, into an *expectation*, which anybody can estimate: draw a few answers,
 # and take the mean of $r \nabla \log \pi$. This is **REINFORCE** (Williams 1992, section 5). In words: do what you
-# would do to imitate the answer ($\nabla \log \pi$ makes it more probable, as in every lesson before), but do it as
-# strongly as the answer was good. And nobody wrote the answer except the model itself.
+# would do to imitate the answer ($\nabla \log \pi$ makes it more probable, as in every lesson before), but do it in
+# proportion to how good the answer was. And nobody wrote the answer except the model itself.
 #
 # $\nabla \log \pi$ has a name, the **score**. Two things about it are worth knowing. For a softmax over K answers with
 # logits $z$,

@@ -490,8 +490,9 @@ result("32 times, bits", float(np.mean(bits[32])), expected=math.log2(1000), spr
 # ## 18.8 Was this text in the training data?
 #
 # **Membership inference** answers this from the loss alone (Yeom et al. 2018): a text that was trained on has a lower
-# one. The attack is as good as the **AUC**: the probability that a random member has a lower loss than a random
-# stranger; ½ is guessing. If both losses were normal, with means $\mu$ and standard deviations $\sigma$, it would be
+# one. The quality of the attack is measured by its **AUC**: the probability that a random member has a lower loss than
+# a random stranger; ½ is guessing. If both losses were normal, with means $\mu$ and standard deviations $\sigma$, it
+# would be
 #
 # $$ \text{AUC} = \Phi\left(\frac{\mu_\text{others} - \mu_\text{members}}{\sqrt{\sigma_\text{others}^2 +
 # \sigma_\text{members}^2}}\right). $$

@@ -96,7 +96,7 @@ def grade_run(exercise: Exercise, run: RunResult, source: str, filename: str) ->
         filename: the file's name in messages.
     """
     if run.import_failure is not None and run.import_failure.kind == "NotStarted":
-        why = f"Python and torch did not start in time, so {filename} was not read. That is no mistake of yours."
+        why = f"Python and torch did not start in time, so {filename} was not read. That is not your mistake."
         return Verdict(exercise, NOT_CHECKED, why=why, hint="Check again when the machine is less busy.")
     if run.import_failure is not None:
         fault = diagnose_failure(run.import_failure, source, filename)
