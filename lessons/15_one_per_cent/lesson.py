@@ -805,6 +805,6 @@ for name, task, expected, spread in (
 # Language Models: Part 3.3, Knowledge Capacity Scaling Laws*. Hinton, Vinyals & Dean 2015, *Distilling the Knowledge in
 # a Neural Network*. Kim & Rush 2016, *Sequence-Level Knowledge Distillation*.
 #
-# **Now you.** `python -m lessons check 15` creates your file, `lessons/mine/15_one_per_cent.py`, with six exercises in
-# code. When the checks pass, `python -m lessons run 15 --mine` trains the adapters and the students with your own
+# **Now you.** `python -m lessons check 15` creates your file, `lessons/mine/15_one_per_cent.py`, with seven exercises
+# in it. When the checks pass, `python -m lessons run 15 --mine` trains the adapters and the students with your own
 # functions.

@@ -1013,5 +1013,5 @@ for name in ("before", "two of 16 are easy"):
 # Reinforcement Learning Really Incentivize Reasoning Capacity in LLMs Beyond the Base Model?* Lambert et al. 2024,
 # *Tülu 3*. DeepSeek-AI 2025, *DeepSeek-R1*. Amodei et al. 2016, *Concrete Problems in AI Safety*.
 #
-# **Now you.** `python -m lessons check 17` creates your file, `lessons/mine/17_verifier.py`, with six exercises in it.
-# When the checks pass, `python -m lessons run 17 --mine` makes your own code the teacher.
+# **Now you.** `python -m lessons check 17` creates your file, `lessons/mine/17_verifier.py`, with seven exercises in
+# it. When the checks pass, `python -m lessons run 17 --mine` makes your own code the teacher.

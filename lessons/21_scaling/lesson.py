@@ -470,5 +470,5 @@ print(f"the same run on one device: {plan.seconds * 16_384 / 86_400 / 365:,.0f} 
 # Laws*. Maloney et al. 2022, *A Solvable Model of Neural Scaling Laws*. Michaud et al. 2023, *The Quantization Model of
 # Neural Scaling*. Yang et al. 2022, *Tensor Programs V*. OpenAI 2023, *GPT-4 Technical Report*, section 3.
 #
-# **Now you.** `python -m lessons check 21` creates your file, `lessons/mine/21_scaling.py`, with six exercises in code.
+# **Now you.** `python -m lessons check 21` creates your file, `lessons/mine/21_scaling.py`, with seven exercises in it.
 # When the checks pass, `python -m lessons run 21 --mine` makes its predictions with your functions.

@@ -823,6 +823,6 @@ for tau, spread in ((0.08, 0.015), (0.32, 0.015), (2.56, 0.03)):
 # lists slips like ours). Dubey et al. 2024, *The Llama 3 Herd of Models*, section 3.3. Daly 2006, *A higher order
 # estimate of the optimum checkpoint interval*. McCandlish et al. 2018, *An Empirical Model of Large-Batch Training*.
 #
-# **Now you.** `python -m lessons check 22` creates your file, `lessons/mine/22_many_processes.py`, with six exercises
-# in code. All of them run in one process: a list of tensors stands for the processes. When the checks pass,
+# **Now you.** `python -m lessons check 22` creates your file, `lessons/mine/22_many_processes.py`, with seven exercises
+# in it. None of them starts a process: a list of tensors stands for the processes. When the checks pass,
 # `python -m lessons run 22 --mine` trains with your functions.

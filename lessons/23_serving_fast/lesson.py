@@ -1050,5 +1050,5 @@ result("exist: highest minus lowest fifth", difference, 0.15, 0.25)
 # Large Language Models*. Park et al. 2024, *Grammar-Aligned Decoding*. Pope et al. 2022, *Efficiently Scaling
 # Transformer Inference*.
 #
-# **Now you.** `python -m lessons check 23` creates your file, `lessons/mine/23_serving_fast.py`, with six exercises in
-# code. When the checks pass, `python -m lessons run 23 --mine` serves with your functions.
+# **Now you.** `python -m lessons check 23` creates your file, `lessons/mine/23_serving_fast.py`, with seven exercises
+# in it. When the checks pass, `python -m lessons run 23 --mine` serves with your functions.

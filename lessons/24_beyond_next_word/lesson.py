@@ -637,5 +637,5 @@ if unmasking_step is not None:
 # 2022, *MaskGIT*. Sahoo et al. 2024, *Simple and Effective Masked Diffusion Language Models*. Nie et al. 2025, *Large
 # Language Diffusion Models*.
 #
-# **Now you.** `python -m lessons check 24` creates your file, `lessons/mine/24_beyond_next_word.py`, with seven
-# exercises. When the checks pass, `python -m lessons run 24 --mine` sees and writes with your functions.
+# **Now you.** `python -m lessons check 24` creates your file, `lessons/mine/24_beyond_next_word.py`, with eight
+# exercises in it. When the checks pass, `python -m lessons run 24 --mine` sees and writes with your functions.

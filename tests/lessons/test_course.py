@@ -72,6 +72,20 @@ def test_no_line_in_the_middle_of_a_paragraph_looks_like_a_list_item(lesson):
             before = line
 
 
+@pytest.mark.parametrize("lesson", lessons(), ids=lambda lesson: lesson.name)
+def test_a_lesson_states_the_number_and_the_sections_of_its_exercises(lesson):
+    """Its last paragraph counts the exercises, and every "section N.M" in its files exists."""
+    numbers = re.findall(
+        r'(?:"""|# )(\d)(?= \((?:easy|medium|hard|break|open))', lesson.require("exercise.py").read_text("utf-8")
+    )
+    word = ("six", "seven", "eight")[len(numbers) - 6]
+    assert re.search(rf"{word}\s+exercises", lesson.cells[-1].text), f"there are {word} exercises"
+    for name in ("lesson.py", "exercise.py", "checks.py"):
+        text = lesson.require(name).read_text("utf-8")
+        for section in re.findall(rf"section\s(?:#\s)?({lesson.number}\.\d+)", text):
+            assert section in lesson.sections, f"{name} mentions section {section}"
+
+
 def test_header_and_sections(tiny):
     assert tiny.title == "Tiny" and tiny.facts["Question"] == "Why not?" and tiny.facts["Minutes"] == "1"
     assert tiny.sections == {"1.1": ("Twice", 9)}
