@@ -171,7 +171,7 @@ result("ROUGE-L of summaries about the wrong child", rouge(swapped, new).mean(),
 # Three changes are worth a note:
 #
 # - The tokenizer is trained on stories about *all* 24 children, so every name is a single token. This is the normal
-#   case: a tokenizer is trained on more and other data than the model, or reused from another model.
+#   case: a tokenizer is trained on more data than the model and on different data, or it is reused from another model.
 # - Texts begin with a space, so that a name is the same token wherever it occurs (lesson 02).
 # - Input and output embeddings are two different matrices (`tie_embeddings=False`). Section 11.4 says why.
 

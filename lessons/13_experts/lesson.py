@@ -437,9 +437,10 @@ for number, pairs in enumerate(visitors, 1):
 
 # %% [markdown]
 # **What to see.** Look at a few lists. They are not topics, and hardly languages; they are *words*. A word that occurs
-# often goes to its usual expert in about nine of ten cases in the first layer, and in about eight of ten in the second,
-# where its vector already holds more of what comes before it. Large models do the same: Xue et al. (2024, "OpenMoE")
-# found that routing depends mostly on the token and is fixed early in training. "Expert" is a big word for it.
+# often goes to its usual expert in about nine out of ten cases in the first layer, and in about eight out of ten in the
+# second, where its vector already holds more of what comes before it. Large models do the same: Xue et al. (2024,
+# "OpenMoE") found that routing depends mostly on the token and is fixed early in training. "Expert" is a big word for
+# it.
 
 # %% [markdown]
 # ## 13.8 Capacity

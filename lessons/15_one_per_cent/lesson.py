@@ -777,7 +777,7 @@ for name, task, expected, spread in (
 # texts. The larger model is nearly as good a teacher, and what it lacks is mostly its own error, which the student
 # learns along with the rest. The student of the truth even beats the model that read twelve times as many texts.
 #
-# The truth, then the larger model, then the text: that is the order one would guess, and this time the guess holds, for
+# The truth, then the larger model, then the text: that is the order you would guess, and this time the guess holds, for
 # every seed that we tried. In practice: if you have few texts and a good model, let the model say how likely everything
 # was. And one caveat: with unlimited text, the text's noise averages out. Its student then catches up, and passes the
 # one that has learned the larger model's errors.

@@ -977,11 +977,11 @@ for name in ("before", "two of 16 are easy"):
     print(line)
 
 # %% [markdown]
-# **What to see.** For two columns, Yue et al. are right: 64 attempts of the old pupil are as good as one of the new
-# one. For eight columns they are not, because there the number of attempts needed grows exponentially with the number
-# of columns. What was possible, but hopeless, has become likely. And in the stories it was the other way round: if you
-# ask 64 texts for as many different stories as possible, the model before wins by far (17.9). pass@1 and pass@k measure
-# different things; report both.
+# **What to see.** For two columns, Yue et al. are right: 64 attempts by the old pupil are as good as one attempt by the
+# new one. For eight columns they are not, because there the number of attempts needed grows exponentially with the
+# number of columns. What was possible, but hopeless, has become likely. And in the stories it was the other way round:
+# if you ask 64 texts for as many different stories as possible, the model before wins by far (17.9). pass@1 and pass@k
+# measure different things; report both.
 
 # %% [markdown]
 # ## 17.12 What was left out

@@ -236,8 +236,8 @@ copies = find_near(signatures, 0.6) >= 0
 #
 # A word with a typo is not in any list. But it is *improbable*. Train a model on text that is known to be good, and
 # drop what it finds improbable: that is the **perplexity filter** (Wenzek et al. 2020, "CCNet"). A model of runs of six
-# letters is enough. Lesson 01 smoothed by adding to every count; here each model leans on the next shorter one, the
-# more so the more *different* letters were seen after a context (Witten & Bell 1991):
+# letters is enough. Lesson 01 smoothed by adding to every count; here each model leans on the next shorter one, and
+# more heavily if many *different* letters were seen after a context (Witten & Bell 1991):
 #
 # $$ p_k(c \mid h) = \frac{n(h c) + u(h) \, p_{k-1}(c \mid h')}{n(h) + u(h)} $$
 #
@@ -268,11 +268,11 @@ if ngram_probability is not None:
 
 # %% [markdown]
 # **What to see.** (The line "perplexity, of typos" leaves aside what other filters have found: German, private data and
-# near duplicates.) The filter finds between eight and nine of ten stories with typos, and loses less than one clean
-# story in a hundred. What it misses are stories with a single typo or two. It also finds German and private documents,
-# without having been told what those are; and that is its danger. A perplexity filter finds what is *unlike the
-# reference*. If your reference is an encyclopedia, it will drop dialects, poems and the way the young write (Gururangan
-# et al. 2022 show whose language such filters prefer). Whatever you drop, look at it.
+# near duplicates.) The filter finds eight to nine out of ten stories with typos, and loses less than one clean story in
+# a hundred. What it misses are stories with a single typo or two. It also finds German and private documents, without
+# having been told what those are; and that is its danger. A perplexity filter finds what is *unlike the reference*. If
+# your reference is an encyclopedia, it will drop dialects, poems and the way the young write (Gururangan et al. 2022
+# show whose language such filters prefer). Whatever you drop, look at it.
 
 # %% [markdown]
 # ## 18.5 What is cleaning worth?

@@ -520,12 +520,12 @@ result("… look-alikes refused", fraction(reports[200, 200], LOOK_ALIKE), 0.0, 
 # says that the owner matters, and so it refuses nearly all look-alikes: "How do I burn my kite?" is answered with
 # "Sorry, I will not help with that." A score that only counts refused harmful requests shows perfect safety. Adding
 # plain requests to the test need not reveal it: with four of five seeds, none of them is refused after 32 examples
-# (with seed 0, seven of ten). With look-alikes in the data, over-refusal disappears, and nothing is lost. **What a
+# (with seed 0, seven out of ten). With look-alikes in the data, over-refusal disappears, and nothing is lost. **What a
 # model should not refuse must be taught just like what it should**, close to the border between the two.
 #
 # Then look at the last column. The models that refuse too much often resist (after 32 examples always with four seeds,
 # and hardly ever with a fifth): they write "Sure, I will not help with that." The precise model, which does everything
-# right when it is simply asked, gives in to a single word: always with three seeds of five, and never with the other
+# right when it is simply asked, gives in to a single word: always with three of five seeds, and never with the other
 # two.
 #
 # ## 19.9 A refusal that is only a beginning

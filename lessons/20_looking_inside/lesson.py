@@ -467,7 +467,7 @@ if logit_shares is not None:
 #
 # A **linear probe** is a linear classifier from an activation to something that we hope to find there (Alain & Bengio
 # 2016). We take the stream at stops 1 to 15, before block 1, and try to read off the previous place. The probe is
-# tested on other tours than it was trained on.
+# tested on different tours from those that it was trained on.
 #
 # Does success mean that the model has *learned* it? Not yet; a probe is a little model that can learn by itself. The
 # control is **the same probe on the same model before training**, with random weights. Random attention mixes the

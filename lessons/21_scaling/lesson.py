@@ -460,7 +460,7 @@ print(f"the same run on one device: {plan.seconds * 16_384 / 86_400 / 365:,.0f} 
 #   2022; Schaeffer et al. 2023). The loss falls smoothly all the while.
 # - **Depth, batch size, schedule.** muP as given here is about width alone. The best batch grows with training
 #   (McCandlish et al. 2018). A cosine schedule must end where the run ends, which is one reason why Kaplan et al. found
-#   another exponent than Hoffmann et al. (Porian et al. 2024).
+#   a different exponent from that of Hoffmann et al. (Porian et al. 2024).
 # - **Other axes.** Experts (lesson 13) add parameters without operations. Thinking for longer at test time has scaling
 #   laws of its own (Snell et al. 2024), and so does quantization (Dettmers & Zettlemoyer 2023).
 #

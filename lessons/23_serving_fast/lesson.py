@@ -1017,7 +1017,7 @@ result("exist: highest minus lowest fifth", difference, 0.15, 0.25)
 
 # %% [markdown]
 # **What to see.** The mean product is the fraction of free texts that are valid, and weighted by it the constrained
-# texts are as good as the free valid ones, both within the noise of some hundred texts. Where the products are lowest,
+# texts are as good as the free valid ones, both within the noise of a few hundred texts. Where the products are lowest,
 # names, ages and things mostly exist less often. We had expected this with every seed; but with five seeds the
 # difference was -6 to 29 percentage points, since a model can be sure of its form and wrong about the rest. A grammar
 # can make the model say `{"name": "` and then a name, but it cannot make it know one. So a valid answer is worth no
