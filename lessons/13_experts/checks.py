@@ -1254,7 +1254,7 @@ expected_dropped = Exercise(
         Misconception(
             "no binomial coefficient",
             lambda T, E, c: E / T * sum((n - c) * (1 / E) ** n * (1 - 1 / E) ** (T - n) for n in range(c + 1, T + 1)),
-            "You left out the number of ways in which n of T tokens can be the ones.",
+            "You left out the number of ways to choose which n of the T tokens they are.",
             "math.comb(T, n)",
             "13.8",
         ),

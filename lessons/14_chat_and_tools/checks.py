@@ -118,7 +118,7 @@ render = Exercise(
         Misconception(
             "a blank instead of the line break after the role",
             chatml_of(before="<|im_start|>{role} "),
-            "You put something else than a line break between role and content.",
+            "You put something other than a line break between role and content.",
             "`<|im_start|>`, the role, a line break.",
             "14.1",
             variants=(chatml_of(before="<|im_start|>{role}: "), chatml_of(before="<|im_start|>{role}")),
@@ -126,7 +126,7 @@ render = Exercise(
         Misconception(
             "the generation prompt is missing",
             chatml_of(prompt=""),
-            "You ignored add_generation_prompt. The model then has to decide first *who* speaks, and may go on as the "
+            "You ignored add_generation_prompt. The model then has to decide first *who* speaks, and may continue as the "
             "user.",
             "What should come at the end, for the assistant to continue?",
             "14.1",

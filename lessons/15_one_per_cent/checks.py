@@ -1090,9 +1090,9 @@ two_in_name_only = Exercise(
             "15.3",
         ),
         Misconception(
-            "one row is no rank of two",
+            "not two rows and two columns",
             lambda: (tensor([ROW]), torch.zeros(3, 1)),
-            "That is an adapter of rank 1. This exercise wants one that has two rows and two columns, and wastes them.",
+            "That is an adapter of rank 1. This exercise needs one with two rows and two columns that wastes them.",
             "A is (2, n_in), B is (n_out, 2).",
             "15.3",
             variants=(lambda: (tensor([ROW, ROW]).T.contiguous(), torch.zeros(2, 3)),),
@@ -1107,7 +1107,7 @@ two_in_name_only = Exercise(
         Misconception(
             "not finite, or too large",
             lambda: (tensor([[1e9, 0, 0], [1e9, 0, 0]]), torch.zeros(3, 2)),
-            "Your numbers are not finite or larger than 10.",
+            "One of your numbers is not finite, or is larger than 10.",
             "Small whole numbers are enough.",
             "15.3",
             variants=(lambda: (tensor([ROW, ROW]) * math.nan, torch.zeros(3, 2)),),

@@ -487,7 +487,8 @@ print(f"{rare} of {len(new_names)} names have a token that occurs fewer than ten
 # A token that the model has hardly ever read has an embedding that says nothing, and an adapter cannot change it: it
 # would have to tell such tokens apart by their position in a space in which they are not arranged. This is why recipes
 # for new vocabulary, such as a chat model's special tokens, train the embeddings too (`new=` here, `modules_to_save` in
-# peft). So the lesson's first answer to its question: **what matters first is which weights, and only then how many.**
+# the library peft). So the lesson's first answer to its question: **what matters first is which weights, and only then
+# how many.**
 #
 # Now use the adapter. Merged, $W + \frac{\alpha}{r} BA$ is an ordinary matrix, and the model has its old size and
 # speed. And what has become of the old children?

@@ -450,7 +450,7 @@ swap_words = Exercise(
         Misconception(
             "any case",
             any_case,
-            "You swapped words such as BEN, too. Only a capital letter at the beginning was asked for.",
+            "You swapped words such as BEN, too. The exercise asks only for a capital letter at the beginning.",
             "Which forms of a word does the docstring name?",
             "19.5",
         ),
@@ -534,7 +534,7 @@ def price_cases(seed: int) -> list[Case]:
 
 price_of_blindness = Exercise(
     name="price_of_blindness",
-    asks="Compute how much worse a model predicts that must not use the group, in nats.",
+    asks="Compute how much worse, in nats, a model predicts if it must not use the group.",
     reference=information,
     section="19.5",
     cases=[
@@ -722,7 +722,7 @@ recovery_example = Exercise(
                 [*prompt, *answer[:n], *refusal],
                 [False] * (len(prompt) + len(answer[:n])) + [True] * len(refusal),
             ),
-            "With a large n, your conversation contains the end of the answer, and then the message goes on.",
+            "With a large n, your conversation contains the end of the answer, and then the message continues.",
             "At most len(answer) - 1 tokens.",
             "19.9",
         ),
