@@ -1,4 +1,4 @@
-"""The parts assembled into models: one config, the families, their sizes."""
+"""The models, assembled from the parts in `nn`: one config, three families, their sizes."""
 
 from typing import TYPE_CHECKING
 

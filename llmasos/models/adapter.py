@@ -1,15 +1,15 @@
-"""Adapters: LoRA put into a whole model, which is then trained without changing its own weights.
+"""Adapters: LoRA for a whole model, which is then trained without changing the pretrained weights.
 
     add_adapter(model, base="gpt2", rank=8)      each chosen linear layer becomes a `LoRALinear`
     merge_adapter(model)                         W + ΔW everywhere: an ordinary model again
     unload_adapter(model)                        the base model, as it was
 
-What belongs to an adapter (`adapter_weights`) is the matrices A and B, and the layers that the pretrained model does
-not have, such as the head of a new task: these are trained completely. An adapter is of use only with the model that it
-was trained on, its *base*, so it remembers that model's name and a checksum of its weights.
+An adapter (`adapter_weights`) consists of the matrices A and B and of the layers that the pretrained model does not
+have, such as the head of a new task, which are trained in full. An adapter only works with the model that it was
+trained on, its *base*, so it stores that model's name and a checksum of its weights.
 
-By default every linear layer of the blocks gets an adapter. With the same number of weights, an adapter of all layers
-learns more than one of attention alone (Schulman et al. 2025, "LoRA Without Regret").
+By default every linear layer of the blocks gets an adapter. With the same number of weights, adapting all layers works
+better than adapting attention alone (Schulman et al. 2025, "LoRA Without Regret").
 """
 
 import hashlib
@@ -27,18 +27,18 @@ from llmasos.nn.quantization import children, is_quantized
 
 AnyModel = TypeVar("AnyModel", bound=Model)
 DEFAULT_ALPHA = 32.0
-OUTPUTS = ("lm_head", "decoder", "head", "next_sentence_head", "router")  # layers that predict, which get no adapter
+OUTPUTS = ("lm_head", "decoder", "head", "next_sentence_head", "router")  # output layers, which get no adapter
 GROUPS = {"attention": ("attention", "cross_attention"), "feed-forward": ("feed_forward",)}  # names of --lora-targets
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """What an adapted model remembers, besides its layers.
+    """What an adapted model stores about its adapter, besides the layers.
 
     Attributes:
         base: the name or the folder of the pretrained model.
         base_sha256: of that model's weights (`weights_sha256`); None = not known.
-        new: names of the parts that the pretrained model does not have, which are trained completely.
+        new: names of the parts that the pretrained model does not have, which are trained in full.
     """
 
     base: str
@@ -54,16 +54,16 @@ def add_adapter(
     targets: str = "all",
     new: Collection[str] = (),
 ) -> AnyModel:
-    """Give a model's linear layers adapters, in place; from then on only those have gradients.
+    """Add adapters to a model's linear layers, in place; from then on only the adapters are trained.
 
     Args:
-        model: with its pretrained weights.
-        base: the name or folder that these came from.
+        model: the model with its pretrained weights.
+        base: the name or folder of the pretrained model.
         rank: r, of every adapter.
         alpha: α; the adapter's output is multiplied by α / r.
         targets: which layers: "all", "attention", "feed-forward", or comma-separated names, each of one layer
             ("blocks.0.attention.q_proj") or the last part of several ("q_proj").
-        new: parts of the model that are not pretrained ("head") and are trained completely.
+        new: parts of the model that are not pretrained ("head") and are trained in full.
 
     Raises:
         UserError: the rank is too large for a layer, no layer has such a name, or the model has an adapter or is
@@ -78,7 +78,7 @@ def add_adapter(
 
 
 def install(model: AnyModel, adapter: Adapter, layers: dict[str, LoRALinear]) -> AnyModel:
-    """Put adapted layers into a model in the place of those with the same names, and freeze everything else."""
+    """Replace layers of a model by the adapted layers with the same names, and freeze everything else."""
     check_unadapted(model)
     model.requires_grad_(False)
     for name, layer in layers.items():
@@ -90,7 +90,7 @@ def install(model: AnyModel, adapter: Adapter, layers: dict[str, LoRALinear]) ->
 
 
 def check_unadapted(model: Model) -> None:
-    """Raise UserError if a model is quantized or has an adapter already."""
+    """Raise UserError if a model is quantized or already has an adapter."""
     if is_quantized(model):
         raise UserError(
             "the model is quantized, and its layers cannot get an adapter: open it without quantize; a "
@@ -101,7 +101,7 @@ def check_unadapted(model: Model) -> None:
 
 
 def adaptable_layers(model: nn.Module, new: Collection[str] = ()) -> dict[str, nn.Linear]:
-    """The linear layers that may get an adapter, by name: all but new ones and those that predict."""
+    """The linear layers that may get an adapter, by name: all except new ones and output layers."""
     return {
         name: module
         for name, module in model.named_modules()
@@ -113,7 +113,7 @@ def adaptable_layers(model: nn.Module, new: Collection[str] = ()) -> dict[str, n
 
 
 def choose_layers(model: nn.Module, targets: str, new: Collection[str] = ()) -> dict[str, nn.Linear]:
-    """The layers that `targets` names; see `add_adapter`. Raises UserError if a name fits none."""
+    """The layers that `targets` names; see `add_adapter`. Raises UserError if a name matches none."""
     layers = adaptable_layers(model, new)
     if targets == "all":
         return layers
@@ -161,12 +161,12 @@ def merge_adapter(model: AnyModel) -> AnyModel:
 
 
 def unload_adapter(model: AnyModel) -> AnyModel:
-    """Take the adapter out of a model, in place. New parts keep what they have learned."""
+    """Remove the adapter from a model, in place. New parts keep their trained weights."""
     return replace_layers(model, merge=False)
 
 
 def replace_layers(model: AnyModel, merge: bool) -> AnyModel:
-    """Make adapted layers ordinary ones, with or without what they have learned."""
+    """Replace adapted layers by ordinary ones, with the adapter merged in or dropped."""
     for owner, name, layer in children(model):
         if isinstance(layer, LoRALinear):
             setattr(owner, name, layer.merged() if merge else layer.original())
@@ -176,7 +176,7 @@ def replace_layers(model: AnyModel, merge: bool) -> AnyModel:
 
 @torch.no_grad()
 def weights_sha256(model: Model, without: Collection[str] = ()) -> str:
-    """A checksum of a model's weights, to recognize the base of an adapter.
+    """Compute a checksum of a model's weights, which identifies the base of an adapter.
 
     Args:
         model: a model without an adapter.

@@ -5,9 +5,10 @@
                                     and base_model.model.NAME for every weight of a new part
 
 Next to them is the config of the whole model (`config_file`), as in every folder of ours, with the checksum of the
-base's weights. Layers have our names in checkpoints; `llmasos.hub` gives them their published names if there are any.
+base's weights. Checkpoints use this library's layer names; `llmasos.hub` maps them to their published names if there
+are any.
 
-Each layer may have a rank and an α of its own. `Factors` holds the adapter of one layer.
+Each layer may have its own rank and α. `Factors` holds the adapter of one layer.
 """
 
 import math
@@ -34,7 +35,7 @@ TASK_TYPES = {
     "classifier": "SEQ_CLS", "question_answering": "QUESTION_ANS", "token_classifier": "TOKEN_CLS",
     "features": "FEATURE_EXTRACTION",
 }  # fmt: skip
-# Fields of adapter_config.json that change what an adapter computes, with the values that mean what we do.
+# Fields of adapter_config.json that change what an adapter computes, with the values that this library supports.
 REQUIRED: dict[str, tuple[Any, ...]] = {
     "peft_type": ("LORA",),
     "use_dora": (False, None),
@@ -62,7 +63,7 @@ class Factors(NamedTuple):
 
 @dataclass(frozen=True)
 class AdapterFile:
-    """What an adapter's folder holds.
+    """The contents of an adapter's folder.
 
     Attributes:
         base: the name of the base model.
@@ -99,7 +100,7 @@ def write_adapter(
         folder: where to write.
         adapter: its layers and new parts under the names that they have in the file.
         transposed: whether the base model's matrices are (in, out), as GPT-2's: a note for programs that merge.
-        dtype: of the tensors in the file; None = unchanged.
+        dtype: the data type of the tensors in the file; None = unchanged.
     """
     ranks, alphas = ({name: getattr(f, key) for name, f in adapter.layers.items()} for key in ("rank", "alpha"))
     rank, alpha = (Counter(values.values()).most_common(1)[0][0] for values in (ranks, alphas))
@@ -184,7 +185,7 @@ def save_adapter(folder: Path, model: Model) -> None:
 
 
 def attach(model: Model, adapter: AdapterFile, where: str) -> Model:
-    """Put an adapter that was read from a file, with our names, into its base model.
+    """Attach an adapter that was read from a file, with this library's names, to its base model.
 
     Args:
         model: the base model, with the head of the adapted one.
@@ -217,7 +218,7 @@ def attach(model: Model, adapter: AdapterFile, where: str) -> Model:
 
 
 def load_adapter(model: Model, folder: Path) -> None:
-    """Copy the adapter in a folder of ours into a model that has the same layers adapted.
+    """Load the adapter in a folder of this library into a model with the same adapted layers.
 
     Raises:
         UserError: it belongs to another base model, or adapts other layers.
@@ -240,7 +241,7 @@ def load_adapter(model: Model, folder: Path) -> None:
 
 
 def check_base(adapter: AdapterFile, sha256: str | None, where: str) -> None:
-    """Raise UserError if an adapter was trained on other weights than those with this checksum."""
+    """Raise UserError unless an adapter was trained on the weights with this checksum."""
     if adapter.base_sha256 is not None and sha256 != adapter.base_sha256:
         raise UserError(
             f"{where} is an adapter of {adapter.base or 'another model'}, and these are not the weights that it was "

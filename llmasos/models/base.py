@@ -1,4 +1,4 @@
-"""What all models share: the config, what a head reads, the length check, which cached positions a token attends to."""
+"""Shared by all models: base classes, the interface for heads, the length check, and the masks of a KV cache."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Model(nn.Module):
 
     Attributes:
         config: the architecture.
-        generation_config: how its makers recommend to generate with it.
-        embedding_config: how its makers recommend to embed texts with it.
-        adapter: what its `LoRALinear` layers belong to (see `models/adapter.py`); None = it has none.
+        generation_config: the authors' recommendations for generation.
+        embedding_config: the authors' recommendations for text embedding.
+        adapter: the adapter that its `LoRALinear` layers belong to (see `models/adapter.py`); None = no adapter.
     """
 
     config: ModelConfig
@@ -42,9 +42,9 @@ class Model(nn.Module):
         self.register_load_state_dict_post_hook(tie_again)
 
     def tie_weights(self) -> None:
-        """Make the weights that this model shares one parameter, which torch forgets where it replaces parameters.
+        """Tie the weights that this model shares; torch unties them when it replaces parameters.
 
-        It does so in `to_empty` and in `load_state_dict(assign=True)`, after which this is called again.
+        That happens in `to_empty` and in `load_state_dict(assign=True)`, after which this is called again.
         """
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Model:
@@ -54,20 +54,20 @@ class Model(nn.Module):
 
 
 def tie_again(model: Model, _: object) -> None:
-    """Tie the weights of a model after `load_state_dict`; a function with a name, so that a model can be pickled."""
+    """Tie the weights of a model after `load_state_dict`; a named function, so that the model can be pickled."""
     model.tie_weights()
 
 
 def tie(output: nn.Module, embedding: nn.Module) -> None:
-    """Let an output layer have the weight of an embedding (Press & Wolf 2017), unless one of them is quantized."""
+    """Make an output layer share an embedding's weight (Press & Wolf 2017), unless one of them is quantized."""
     if isinstance(output, nn.Linear) and isinstance(embedding, nn.Embedding):
         output.weight = embedding.weight
 
 
 class Backbone(Model):
-    """A family: GPT, BERT or Transformer. Heads for other tasks (`models/heads.py`) read it by these two methods.
+    """A model family: GPT, BERT or Transformer. Heads for other tasks (`models/heads.py`) use these two methods.
 
-    Under a head, calling a backbone gives its `hidden_states`.
+    Under a head, calling a backbone returns its `hidden_states`.
     """
 
     @abstractmethod
@@ -79,8 +79,8 @@ class Backbone(Model):
         Args:
             ids: token ids (B, T).
             attention_mask: (B, T) booleans, False = padding, on either side; None = no padding.
-            segments: (B, T) numbers of the text that each token belongs to, 0 or 1; None = all of the first. Only BERT
-                reads them.
+            segments: (B, T), the text that each token belongs to, 0 or 1; None = all belong to the first. Only BERT
+                uses them.
 
         Raises:
             UserError: the sequence is longer than context_length.
@@ -92,13 +92,13 @@ class Backbone(Model):
 
 
 def n_parameters(model: nn.Module) -> int:
-    """The number of trained values, also of those that are quantized; tied ones are counted once."""
+    """The number of trained parameters, including quantized ones; tied ones are counted once."""
     quantized = sum(math.prod(layer.shape) for layer in quantized_layers(model))
     return sum(parameter.numel() for parameter in model.parameters()) + quantized
 
 
 def weight_bytes(model: nn.Module) -> int:
-    """The memory that these values take, in bytes, with the scales of quantized ones."""
+    """The memory of the parameters in bytes, including the scales of quantized ones."""
     tensors = [*model.parameters(), *(buffer for layer in quantized_layers(model) for buffer in layer.buffers())]
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
@@ -113,7 +113,7 @@ def check_length(length: int, config: ModelConfig) -> None:
 
 
 class Masks(NamedTuple):
-    """What the tokens see in layers with full attention, and in those with a sliding window.
+    """The attention masks of layers with full attention and of layers with a sliding window.
 
     Both are booleans that broadcast to (B, H, T, S), as in `nn/masks.py`; None = everything.
     """
@@ -123,10 +123,10 @@ class Masks(NamedTuple):
 
 
 def with_window(mask: Tensor | None, positions: Tensor, S: int, config: ModelConfig) -> Masks:
-    """Add to a mask that of the config's sliding window, for queries at `positions` (B, T) and S keys."""
+    """Add the config's sliding-window mask to a mask, for queries at `positions` (B, T) and S keys."""
     exporting = (
         torch.compiler.is_exporting()
-    )  # one program for every S: it must not depend on whether S fits the window
+    )  # the same for every S, whether it fits in the window or not: torch.compile needs one program
     if config.sliding_window is None or (not exporting and config.sliding_window >= S):
         return Masks(mask, mask)
     window = sliding_window_mask(positions, S, config.sliding_window)
@@ -156,4 +156,4 @@ def cached_masks(
         raise UserError(f"position {end - 1} is beyond the cache of {cache.length} tokens: make a longer cache.")
     attends_to_all = positions.size(1) == 1 and start == end - 1  # each new token comes after everything cached
     mask = None if attends_to_all else cached_causal_mask(positions, end)
-    return end, with_window(mask, positions, end, config)  # the cache keeps what the window has left
+    return end, with_window(mask, positions, end, config)  # the cache also keeps tokens outside the window

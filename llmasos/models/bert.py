@@ -45,7 +45,7 @@ class BERT(Backbone):
     """An encoder with the two heads of its pretraining, described by a `ModelConfig`.
 
     Under the head of another task (`models/heads.py`) those two are not built; question answering and token
-    classification also do without the pooler, which only predictions about the whole text need.
+    classification also omit the pooler, which is only needed for predictions about the whole text.
     """
 
     def __init__(self, config: ModelConfig):
@@ -78,7 +78,7 @@ class BERT(Backbone):
         initialize(self, zero_init_residual=config.zero_init_residual)
 
     def tie_weights(self) -> None:
-        """Let the output layer have the weight of the token embedding, if the config says so."""
+        """Make the output layer share the token embedding's weight, if the config says so."""
         if self.config.is_pretraining and self.config.tie_embeddings:
             tie(self.masked_lm_head.decoder, self.token_embedding)
 
@@ -89,7 +89,7 @@ class BERT(Backbone):
         segments: Tensor | None = None,
         predict: Tensor | None = None,
     ) -> BERTOutput:
-        """The predictions of pretraining: of tokens, and of the next sentence if the config has it.
+        """Compute the predictions of pretraining: tokens and, if the config says so, the next sentence.
 
         Args:
             ids, attention_mask, segments: see `Backbone.hidden_states`.
@@ -112,7 +112,7 @@ class BERT(Backbone):
         if self.position_embedding is not None:
             x = x + self.position_embedding(positions)
         if self.config.n_segments:
-            if segments is None or self.config.n_segments == 1:  # a model with one cannot tell two texts apart
+            if segments is None or self.config.n_segments == 1:  # a single segment cannot distinguish two texts
                 segments = torch.zeros_like(ids)
             x = x + self.segment_embedding(segments)
         x = self.dropout(self.embedding_norm(x))  # (B, T, C)
@@ -150,7 +150,7 @@ class BERT(Backbone):
 
 
 class PredictionHead(nn.Module):
-    """What comes before an output layer: dense layer, activation, norm: (…, C) → (…, C)."""
+    """The layers before an output layer: dense layer, activation, norm: (…, C) → (…, C)."""
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -163,7 +163,7 @@ class PredictionHead(nn.Module):
 
 
 class MaskedLMHead(PredictionHead):
-    """From hidden states to logits over the vocabulary; the last matrix is the token embedding, transposed."""
+    """Compute logits over the vocabulary from hidden states; the last matrix is the token embedding, transposed."""
 
     def __init__(self, config: ModelConfig):
         super().__init__(config)

@@ -1,4 +1,4 @@
-"""One description for every model of the library.
+"""The config: one class that describes every model of the library.
 
 A `ModelConfig` says which layers are assembled and how large they are. It is checked when it is created, so every model
 that can be described can be built. It is saved as `config.json` next to the weights.
@@ -43,8 +43,8 @@ GATES = {
 }  # gated → activation of the gate
 LAYER_TYPES = ("full_attention", "sliding_attention")
 
-# Far above every model that was ever published, and far below a typing error: no hour of swapping, but a sentence.
-# Whether a model within these limits fits into this machine is checked when it is built (`models/memory.py`).
+# Far above every published model, and far below a typing error, which then gives a message instead of an hour of
+# swapping. Whether a model within these limits fits into this machine is checked when it is built (`models/memory.py`).
 LARGEST = {
     "vocab_size": 2**24,
     "context_length": 2**27,
@@ -94,7 +94,7 @@ FLAGS = (
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What a model is made of. Fields left at None are derived from the others.
+    """The architecture of a model. Fields left at None are derived from the others.
 
     `dataclasses.replace(config, head="classifier", labels=("happy", "sad"))` describes the same model with a head.
 
@@ -112,8 +112,8 @@ class ModelConfig:
         n_experts: E, the number of feed-forwards in each block, of which a token uses a few; each has the width d_ff
             (1 = an ordinary block; see `nn/experts.py`).
         n_active_experts: k, the number of experts that a token uses (None = 2, or 1 if there is only one).
-        capacity_factor: in training, an expert takes at most this times its even share of a row's tokens; the others
-            do without it (0 = all).
+        capacity_factor: in training, an expert takes at most this multiple of a row's average per expert;
+            the other tokens skip it (0 = no limit).
         router_aux_loss_coef: the weight of the load-balancing loss, which makes the router use all experts (0.01 in
             Fedus et al. 2021; see `objectives/load_balancing.py`).
         max_ngram: N; a gpt with N = 3 also embeds each token together with the one before it, and with the two before
@@ -125,22 +125,23 @@ class ModelConfig:
             relative positions below.
         relative_attention_num_buckets: how many ranges of distances have a trained number that is added to the scores
             of a bert or a transformer (0 = none; T5, MPNet; see `nn/positions.py`).
-        relative_attention_max_distance: all distances from here on are in one range.
+        relative_attention_max_distance: all distances from this one on share a range.
         rope_theta: the base of the rotary wavelengths.
-        local_rope_theta: that of layers with a sliding window (None = the same, as in nearly all models; Gemma 3).
+        local_rope_theta: the base in layers with a sliding window (None = the same, as in nearly all models; Gemma 3).
         partial_rotary_factor: the fraction of each head's features that is rotated (GPT-NeoX: a quarter).
         rope_scaling: how the rotary frequencies are scaled for long texts (None = not at all).
-        sliding_window: a token of a gpt attends to this many tokens, the last of which is itself (None = all before
-            it). The KV cache keeps the others and masks them. A token of a bert with rotary positions attends to half
-            as many on each side, and to itself (ModernBERT).
-        layer_types: for each layer "sliding_attention" or "full_attention", which ignores the window (() = all alike).
+        sliding_window: a token of a gpt attends to this many tokens, including itself (None = all before it). The KV
+            cache keeps older tokens and masks them. A token of a bert with rotary positions attends to itself and to
+            half this many on each side (ModernBERT).
+        layer_types: for each layer "sliding_attention" or "full_attention", which ignores the window (() = the same in
+            all).
         qk_norm: whether each head's queries and keys are normalized (RMSNorm) before RoPE and the dot product (Qwen3).
-        attention_scale: by which the dot products of queries and keys are multiplied (None = 1/√D; T5: 1).
+        attention_scale: multiplies the dot products of queries and keys (None = 1/√D; T5: 1).
         parallel_residual: whether attention and feed-forward of a gpt's block read the same stream, and their outputs
             are added to it together, instead of one after the other (GPT-NeoX).
         scale_embeddings: whether token embeddings are multiplied by √C (None = in a transformer; also in Gemma).
         value_embeddings: whether each layer of a gpt adds to its values a vector that depends on the token alone, from
-            a table (V, Hkv·D) of its own. A lookup needs no multiplications (after Zhou et al. 2024, "Value residual
+            its own table (V, Hkv·D). A lookup needs no multiplications (after Zhou et al. 2024, "Value residual
             learning", in the form of Jordan et al. 2024, modded-nanogpt).
         norm: "layernorm" or "rmsnorm".
         norm_position: "pre" (before each sublayer), "post" (after each residual connection), or "sandwich" (before and
@@ -148,18 +149,20 @@ class ModelConfig:
         norm_eps: keeps the norm from dividing by zero.
         activation: "relu", "relu2" (squared), "gelu", "gelu_tanh", "silu", or gated: "swiglu" (by silu), "geglu",
             "geglu_tanh", "reglu".
-        n_segments: how many texts a bert can tell apart in one sequence (0 = it has no embeddings of segments).
-        next_sentence: whether a bert is pretrained to tell if the second text follows the first (DistilBERT is not).
+        n_segments: how many texts a bert can distinguish in one sequence (0 = no segment embeddings).
+        next_sentence: whether a bert is pretrained to predict whether the second text follows the first (DistilBERT is
+            not).
         pooler: the activation of a bert's pooler: "tanh", or "relu", which only a classifier has (DistilBERT); "norm":
             classifiers have the layer without a bias, the gelu and the norm of its masked-LM head instead (ModernBERT).
-        classifier_pooling: what a bert's pooler reads: "cls", the vector of the first token, or "mean", that of all.
+        classifier_pooling: the input of a bert's pooler: "cls", the vector of the first token, or "mean", the mean of
+            all.
         first_norm: whether a pre-norm bert has a norm before its first attention; the one after its embeddings can
             serve as that (ModernBERT).
         bias: whether linear layers and LayerNorms have biases.
         qkv_bias: whether the projections to queries, keys and values have one (None = bias); Qwen2 has no others.
         output_bias: whether the output layer of a gpt or a transformer has a bias, as Marian's has (a bert's always).
-        zero_init_residual: whether the matrices that write into the residual stream start at zero, so that each
-            block is at first the identity (Goyal et al. 2017, section 5.1; Zhang et al. 2019, "Fixup").
+        zero_init_residual: whether the matrices that write to the residual stream start at zero, so that each block is
+            initially the identity (Goyal et al. 2017, section 5.1; Zhang et al. 2019, "Fixup").
         mup_base_width: the width at which the learning rate was chosen; initial weights and rates are scaled from it to
             d_model by the rules of muP (None = not scaled; see `models/mup.py`).
         tie_embeddings: whether the output layer is the token embedding, transposed (Press & Wolf 2017).
@@ -251,7 +254,7 @@ class ModelConfig:
         }
 
     def _check_each_field(self) -> None:
-        """Type and range of every field by itself. A config may come from a file that a person has edited."""
+        """Check the type and range of each field by itself. A config may come from a hand-edited file."""
         derived = ("n_decoder_layers", "n_kv_heads", "head_size", "d_ff", "n_active_experts", "qkv_bias", "head",
                    "scale_embeddings")  # fmt: skip
         for field in dataclasses.fields(self):
@@ -286,7 +289,7 @@ class ModelConfig:
             )
 
     def _check_together(self) -> None:
-        """Fields that must fit each other."""
+        """Check fields that must be consistent with each other."""
         if self.n_heads % self.n_kv_heads:
             raise UserError(
                 f"n_kv_heads {self.n_kv_heads} does not divide n_heads {self.n_heads}; choose a divisor of it."
@@ -382,9 +385,9 @@ class ModelConfig:
 
     @property
     def has_pooler(self) -> bool:
-        """Whether a bert has a layer between the vector of its first token and a prediction about the whole text.
+        """Whether a bert has a layer between the vector of its first token and a prediction for the whole text.
 
-        BERT's is trained with its backbone, so models of features come with it, too.
+        BERT's pooler is trained with the backbone, so feature extractors have it, too.
         """
         if self.is_pretraining:
             return self.family == "bert" and self.next_sentence
@@ -392,7 +395,7 @@ class ModelConfig:
         return self.family == "bert" and self.head in owners
 
     def is_sliding(self, layer: int) -> bool:
-        """Whether the tokens of a layer attend to a window only."""
+        """Whether a layer's attention is limited to a sliding window."""
         return self.sliding_window is not None and self.layer_types[layer : layer + 1] != ("full_attention",)
 
     @property
@@ -411,7 +414,7 @@ class ModelConfig:
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> "ModelConfig":
-        """The reverse of `to_dict`. Raises UserError for a field that does not exist."""
+        """The inverse of `to_dict`. Raises UserError for an unknown field."""
         unknown = set(fields) - {field.name for field in dataclasses.fields(cls)}
         if unknown:
             raise UserError(f"unknown field {', '.join(sorted(unknown))[:200]} in the model's config.")
@@ -426,7 +429,7 @@ def is_adapter(folder: Path) -> bool:
 def config_file(folder: Path) -> Path:
     """The file with the config of the model in a folder.
 
-    It is `model_config.json` in a saved adapter: transformers 5 takes a folder with a `config.json` for a whole model.
+    It is `model_config.json` in a saved adapter: transformers 5 treats a folder with a `config.json` as a whole model.
     """
     file = Path(folder) / CONFIG
     return file.with_name(ADAPTED_CONFIG) if is_adapter(folder) and not file.is_file() else file

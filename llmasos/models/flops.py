@@ -14,7 +14,7 @@ skip half of them: the papers' convention. With a sliding window, T is at most i
 for a whole text (BERT's pooler, a label) is not counted.
 
 **A token** of a Transformer is one of the target together with one of the source, assumed to be equally long: one pass
-through the encoder and one through the decoder. Under a head there is no decoder, and a token is one of the input.
+through the encoder and one through the decoder. Under a head there is no decoder, and a token is an input token.
 """
 
 from llmasos.models.config import ModelConfig
@@ -46,7 +46,7 @@ def n_parameters_of(config: ModelConfig) -> int:
 
 
 def n_active_parameters_of(config: ModelConfig) -> int:
-    """The number of parameters that take part in computing one token: without the experts that it does not use."""
+    """The number of parameters used to compute one token, without the experts that the token does not use."""
     has_decoder = config.family == "transformer" and config.generates
     n_layers = config.n_layers + (config.n_decoder_layers if has_decoder else 0)
     idle = (config.n_experts - config.n_active_experts) * expert_parameters(config)
@@ -62,7 +62,7 @@ def n_position_values(config: ModelConfig) -> int:
 
 
 def head_parameters(config: ModelConfig) -> int:
-    """Parameters after the first stack of blocks: of the head, or what the family's own pretraining needs."""
+    """Parameters after the first stack of blocks: of the head, or of the layers for the family's own pretraining."""
     c = config
     dense = c.d_model**2 + (0 if c.pooler == "norm" else c.d_model)
     pooler = (dense + (norm_parameters(c) if c.pooler == "norm" else 0)) if c.has_pooler else 0
@@ -124,7 +124,7 @@ def router_weights(config: ModelConfig) -> int:
 
 
 def feed_forward_weights(config: ModelConfig) -> int:
-    """Weights of one feed-forward that a token is multiplied by: those of its experts, and of the router."""
+    """Weights of a feed-forward layer that are used for one token: those of its experts and of the router."""
     return config.n_active_experts * expert_weights(config) + router_weights(config)
 
 

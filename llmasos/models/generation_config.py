@@ -1,6 +1,6 @@
-"""How a model's makers recommend to generate with it: `generation_config.json`, in the format of `transformers`.
+"""The authors' recommendations for generating with a model: `generation_config.json`, in `transformers`' format.
 
-    "temperature", "top_k", "top_p", …            recommended options; what the user says comes first
+    "temperature", "top_k", "top_p", …            recommended options; the user's settings take precedence
     "eos_token_id": [2, 7]                        the tokens that end a text
     "suppress_tokens", "bad_words_ids", …         what must not be written
 
@@ -16,10 +16,10 @@ from llmasos.errors import UserError
 from llmasos.storage import write_json
 
 FILE = "generation_config.json"
-SAMPLING = ("temperature", "top_k", "top_p", "min_p")  # what do_sample switches
+SAMPLING = ("temperature", "top_k", "top_p", "min_p")  # the options that do_sample enables
 RENAMED = {"num_beams": "beams"}
 RECOMMENDED = (*SAMPLING, "repetition_penalty", "max_new_tokens", *RENAMED)
-NOT_SUPPORTED = {  # with the value that means nothing
+NOT_SUPPORTED = {  # with the value that has no effect
     "no_repeat_ngram_size": 0, "encoder_no_repeat_ngram_size": 0, "encoder_repetition_penalty": 1, "min_length": 0,
     "min_new_tokens": 0, "typical_p": 1, "epsilon_cutoff": 0, "eta_cutoff": 0, "penalty_alpha": 0, "num_beam_groups": 1,
     "diversity_penalty": 0, "length_penalty": 1, "guidance_scale": 1, "sequence_bias": {}, "force_words_ids": [],
@@ -37,10 +37,10 @@ class GenerationConfig:
         recommended: fields of `SamplingOptions` and `BeamOptions` with their values.
         stop_token_ids: the tokens that end a text, besides those that the tokenizer knows.
         suppress_tokens: tokens that are never written.
-        begin_suppress_tokens: tokens with which new text does not begin.
-        bad_words_ids: sequences of tokens that are never written. A token that ends a text is none of them, whatever
-            the file says: as in transformers, a text can always end.
-        forced_bos_token_id: the token with which new text begins; None = any.
+        begin_suppress_tokens: tokens that new text must not start with.
+        bad_words_ids: sequences of tokens that are never written. Stop tokens are never among them, whatever the file
+            says: as in transformers, a text can always end.
+        forced_bos_token_id: the token that new text must start with; None = any.
     """
 
     recommended: Mapping[str, Any] = field(default_factory=dict)
@@ -52,13 +52,13 @@ class GenerationConfig:
 
     @property
     def constrains(self) -> bool:
-        """Whether some tokens must not be written, or one must."""
+        """Whether some tokens are forbidden or forced."""
         constraints = (self.suppress_tokens, self.begin_suppress_tokens, self.bad_words_ids)
         return any(constraints) or self.forced_bos_token_id is not None
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any], say: Callable[[str], None]) -> "GenerationConfig":
-        """The config in the contents of a file. Fields that mean nothing here are ignored.
+        """Read the config from the contents of a file. Fields without a meaning here are ignored.
 
         Args:
             fields: by their names in transformers.
@@ -89,7 +89,7 @@ class GenerationConfig:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as `from_dict` reads it."""
+        """The inverse of `from_dict`."""
         published = {name: new for new, name in RENAMED.items()}
         fields = {published.get(name, name): value for name, value in self.recommended.items()}
         if fields.get("temperature") == 0:
@@ -119,7 +119,7 @@ def write_generation_config(folder: Path, config: GenerationConfig, special_ids:
     """Write the file, if there is anything to write.
 
     Args:
-        folder: exists.
+        folder: an existing folder.
         config: what to write.
         special_ids: further fields, for transformers.
     """

@@ -1,4 +1,4 @@
-"""Heads for other tasks than pretraining: a small layer on top of any family, trained together with it (fine-tuning).
+"""Heads for tasks other than pretraining: a small layer on top of any family, trained together with it (fine-tuning).
 
     ids (B, T) → backbone → hidden states (B, T, C) ┬→ pooled (B, C) → SequenceClassifier → logits (B, n_labels)
                                                     ├→ pooled (B, C) → RewardModel        → rewards (B,)
@@ -8,8 +8,8 @@
 
 The backbone is a BERT, a GPT or a Transformer without the layers that only its own pretraining needs. Each family
 pools a text in its own way: BERT takes its first token, [CLS], which is trained for that; GPT the last real token, the
-only one that has seen all others; the Transformer the mean of its encoder's output. In a pair of texts, BERT tells one
-from the other by segments, the other families only by the token between them.
+only one that has seen all others; the Transformer the mean of its encoder's output. In a pair of texts, BERT
+distinguishes the two by segments, the other families only by the token between them.
 """
 
 from torch import Tensor, nn
@@ -25,7 +25,7 @@ FAMILIES: dict[str, type[Backbone]] = {"gpt": GPT, "bert": BERT, "transformer": 
 
 
 class GPTBackbone(GPT):
-    """A GPT under a head. As for all three: to call it is to compute its hidden states, so hooks see every call."""
+    """A GPT under a head. As with all three, calling it computes its hidden states, so hooks see every call."""
 
     forward = GPT.hidden_states
 

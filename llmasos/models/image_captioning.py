@@ -1,4 +1,4 @@
-"""Models that say what they see: an image tower (vision.py) and a decoder, joined in two ways.
+"""Image captioning: an image encoder (vision.py) and a decoder, combined in two ways.
 
     VisionLanguageModel    the image comes before the text: a GPT reads the tower's N vectors like the embeddings of N
                            tokens (Tsimpoukelli et al. 2021, "Frozen"; Liu et al. 2023, LLaVA)
@@ -6,7 +6,7 @@
                            cross-attention, as at a text to translate (Vaswani et al. 2017; Xu et al. 2015,
                            "Show, attend and tell")
 
-The first can be a language model that already speaks, and only the tower learns. The second has attention weights that
+The first can use a pretrained language model, and train only the image tower. The second has attention weights that
 say which patch each word looks at. `objectives.Captioning` trains both; `save_vision` and `load_vision` write and
 read them, and image towers alone.
 
@@ -34,9 +34,9 @@ from llmasos.storage import load_tensors, read_json, save_tensors, write_json
 
 
 class VisionLanguageModel(nn.Module):
-    """A GPT whose context begins with an image: what the tower makes of it, in the GPT's width.
+    """A GPT whose context begins with an image: the tower's vectors, projected to the GPT's width.
 
-    To train only the tower and the projection on a GPT that already speaks ("Frozen"), call
+    To train only the tower and the projection with a pretrained GPT ("Frozen"), call
     `model.gpt.requires_grad_(False)` first. The loss, on caption tokens only, is `objectives.Captioning`.
 
     Args:
@@ -66,7 +66,7 @@ class VisionLanguageModel(nn.Module):
 
         Args:
             images: (B, n_channels, H, W) floats.
-            ids: token ids (B, T); the first is one that begins every caption.
+            ids: token ids (B, T); the first is the token that begins every caption.
             attention_mask: (B, T) booleans, False = padding, on either side; None = no padding.
 
         Raises:
@@ -75,7 +75,7 @@ class VisionLanguageModel(nn.Module):
         return self.read(self.image_prefix(images), ids, attention_mask)
 
     def image_prefix(self, images: Tensor) -> Tensor:
-        """The vectors that stand before the token embeddings: (B, n_channels, H, W) → (B, N, C)."""
+        """The vectors that precede the token embeddings: (B, n_channels, H, W) → (B, N, C)."""
         return self.projection(self.tower.hidden_states(images))
 
     def read(self, prefix: Tensor, ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
@@ -91,7 +91,7 @@ class VisionLanguageModel(nn.Module):
 
     @torch.inference_mode()
     def caption(self, images: Tensor, begin_id: int, end_id: int, max_new_tokens: int = 32) -> list[list[int]]:
-        """Say what is in each picture: the most probable token at every step.
+        """Generate a caption for each image, with the most probable token at every step.
 
         Args:
             images: (B, n_channels, H, W) floats.
@@ -127,7 +127,7 @@ class VisionEncoderDecoder(Transformer):
 
     Args:
         tower: an image tower; a classifier of its own is not used.
-        config: of the decoder, in the family "transformer"; what it says of the encoder is not used.
+        config: the decoder's, in the family "transformer"; its fields for the encoder are ignored.
 
     Raises:
         UserError: the config is not that of a Transformer with a language-model head.
@@ -175,7 +175,7 @@ def most_probable_captions(
     """Append the most probable token, until every caption has ended.
 
     Args:
-        next_logits: from the texts so far (n, T) to the logits of their next token (n, V).
+        next_logits: maps the texts so far (n, T) to the logits of the next token (n, V).
         n: the number of captions.
 
     Returns:
@@ -206,7 +206,7 @@ def save_vision(folder: Path | str, model: VisionModel) -> None:
 
 
 def load_vision(folder: Path | str) -> VisionModel:
-    """Read what `save_vision` wrote, in evaluation mode.
+    """Load a model saved by `save_vision`, in evaluation mode.
 
     Raises:
         UserError: the folder holds no such model or a damaged one, or the weights do not match the config.

@@ -6,8 +6,8 @@
   writes, so that the stream's variance does not grow with depth (Radford et al. 2019, section 2.3). With
   `zero_init_residual`: zero.
 - With muP all of these are smaller in a wider model (`models/mup.py`).
-- The matrix of an image tower's patches: 1 / √(values of a patch), so that they are not drowned out by the positions.
-- Value embeddings and embeddings of n-grams: zero, so that a new model is the one without them.
+- The matrix of an image tower's patches: 1 / √(values of a patch), so that the positions do not dominate them.
+- Value embeddings and n-gram embeddings: zero, so that a new model computes the same as one without them.
 - Biases: zero. Norms: weight one, bias zero.
 """
 
@@ -25,7 +25,7 @@ from llmasos.nn import LayerNorm, RMSNorm
 STD = 0.02
 ADDED_TABLES = ("value_embeddings.", "ngram_embedding.")
 RESIDUAL_WRITERS = ("out_proj.weight", "down_proj.weight")
-EXPERT = re.compile(r"\.experts\.\d+\.")  # in a name; all experts of a block together write as one feed-forward
+EXPERT = re.compile(r"\.experts\.\d+\.")  # in a name; all experts of a block count as one feed-forward layer
 
 
 def initialize(
@@ -40,7 +40,7 @@ def initialize(
     Args:
         model: the whole model; R is counted for each of its stacks (`blocks`, `encoder_blocks`, `decoder_blocks`).
         embedding_std: the standard deviation of embeddings.
-        generator: of the random numbers (None = torch's global one).
+        generator: the random number generator (None = torch's global one).
         zero_init_residual: whether the matrices that write into the residual stream start at zero.
         m: the width over the base width of muP (see `models/mup.py`); 1 = without muP.
     """

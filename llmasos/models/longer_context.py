@@ -1,10 +1,10 @@
-"""A trained model that reads longer texts than it was trained on.
+"""Extend a trained model to longer texts than it was trained on.
 
     longer = extend_context(model, 2 * 128, rope_scaling=RopeScaling(2.0, type="linear"))
 
-Positions that are computed (sinusoidal, rotary, ALiBi, none) exist for any length; whether the model can use those it
-has never seen is another question, and `nn/rope_scaling.py` has four answers to it. Learned positions end where
-training ended.
+Positions that are computed (sinusoidal, rotary, ALiBi, none) exist for any length; whether the model can use positions
+that it has never seen is another question, and `nn/rope_scaling.py` has four answers to it. Learned positions exist
+only up to the training length.
 """
 
 import dataclasses
@@ -16,11 +16,11 @@ from llmasos.nn.rope_scaling import RopeScaling
 
 
 def extend_context(model: AnyModel, context_length: int, rope_scaling: RopeScaling | None = None) -> AnyModel:
-    """A copy of a model with another context length, in evaluation mode.
+    """Return a copy of a model with another context length, in evaluation mode.
 
     Args:
-        model: with its weights.
-        context_length: of the copy, in tokens.
+        model: the model with its weights.
+        context_length: the copy's context length, in tokens.
         rope_scaling: how its rotary frequencies are scaled (None = not at all).
 
     Raises:

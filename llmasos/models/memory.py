@@ -1,8 +1,9 @@
-"""Whether something fits into memory: computed before it is allocated, and a sentence where it does not.
+"""Memory checks: estimate whether something fits before it is allocated, and say so if it does not.
 
-A machine that runs out of memory swaps for an hour, or its system kills the process without a word. Both are avoided by
-a lower bound of what is needed, from the sizes alone. What passes this check may still fail (activations, other
-programs); then the error of the allocator becomes a sentence, too (`errors.explain_out_of_memory`).
+A machine that runs out of memory swaps for an hour, or the system kills the process without a message. To avoid both, a
+lower bound of the required memory is computed from the sizes alone. Even if this check passes, memory may run out later
+(activations, other programs); then the allocator's error is explained in a sentence, too
+(`errors.explain_out_of_memory`).
 """
 
 import os
@@ -19,7 +20,9 @@ BYTES = 4  # of a float32
 
 
 def memory_limit(device: torch.device | str = "cpu") -> float:
-    """The bytes that this process can have at most: of the GPU, or of the machine, its container and `ulimit -v`."""
+    """The most bytes that this process can allocate: limited by the GPU, or by the machine, its container and `ulimit
+    -v`.
+    """
     if torch.device(device).type == "cuda":
         return torch.cuda.mem_get_info(device)[1]
     limits = [float("inf")]
@@ -37,10 +40,10 @@ def memory_limit(device: torch.device | str = "cpu") -> float:
 
 
 def check_fits(what: str, n_bytes: float, advice: str, device: torch.device | str = "cpu") -> None:
-    """Raise UserError if something needs more bytes than there are.
+    """Raise UserError if something needs more memory than the device has.
 
     Args:
-        what: it needs the memory; the subject of the sentence.
+        what: the thing that needs the memory, as the subject of the sentence.
         n_bytes: a lower bound.
         advice: what to change.
         device: where it is allocated.
@@ -54,7 +57,7 @@ def check_fits(what: str, n_bytes: float, advice: str, device: torch.device | st
 
 
 def check_model_fits(config: ModelConfig, n_stored: int | None = None) -> None:
-    """Raise UserError if a model cannot be built on this machine, or is not the one whose weights are at hand.
+    """Raise UserError if a model does not fit in this machine's memory, or does not match its file of weights.
 
     Args:
         config: of the model.
@@ -71,7 +74,7 @@ def check_model_fits(config: ModelConfig, n_stored: int | None = None) -> None:
         check_fits(f"a model with {sizes}", BYTES * (n_values + n_table), "choose smaller sizes")
         return
     check_fits(f"the table of positions of a model with {sizes}", BYTES * n_table, "choose a smaller context_length")
-    if n_values > 2 * n_stored:  # a head or two may be missing from the file, but not the larger part of the model
+    if n_values > 2 * n_stored:  # a head or two may be missing from the file, but not most of the model
         raise UserError(
             f"a model with {sizes} has {n_values:,} weights, and its file holds {n_stored:,}: the config does not "
             "belong to these weights, or is damaged; fetch the folder again."
@@ -79,7 +82,7 @@ def check_model_fits(config: ModelConfig, n_stored: int | None = None) -> None:
 
 
 def gibibytes(n_bytes: float) -> str:
-    """A number of bytes for a person.
+    """Format a number of bytes in GiB.
 
     >>> gibibytes(23.5 * 2**30), gibibytes(2e24)
     ('23.5 GiB', '1,862,645,149,230,957.0 GiB')

@@ -1,8 +1,8 @@
-"""Maximal update parametrization (muP): the best learning rate of a narrow model is that of a wide one, too.
+"""Maximal update parametrization (muP): a wide model has the same best learning rate as a narrow one.
 
-In an ordinary model the best learning rate falls as the model becomes wider, so that of a small model says nothing
-about a large one, where no one can afford to search. Yang et al. 2022 ("Tensor Programs V", table 3) scale initial
-weights and learning rates with the width, so that one step changes every activation by as much in a wide model as in a
+In an ordinary model the best learning rate decreases with the width, so that of a small model cannot be used for a
+large one, where a search would be too expensive. Yang et al. 2022 ("Tensor Programs V", table 3) scale initial weights
+and learning rates with the width, so that one step changes every activation by the same amount in a wide model as in a
 narrow one. With m = d_model / mup_base_width:
 
                                           initial std     rate of AdamW     rate of Muon
@@ -25,7 +25,7 @@ Three conditions keep the table this short:
   would have to be 1/D.
 - The depth is the same, or changes what the best rate is: muP is about width alone.
 
-The head of a classifier or a reward model (`models/heads.py`) is new when fine-tuning begins, and is not scaled.
+The head of a classifier or a reward model (`models/heads.py`) is new in fine-tuning, and is not scaled.
 
 At the base width (m = 1) nothing changes, bit for bit.
 """
@@ -35,7 +35,7 @@ import re
 from llmasos.models.config import ModelConfig
 
 OUTPUT = re.compile(r"(^|\.)(lm_head|router)\.weight$")
-HIDDEN = re.compile(r"(^|\.)blocks\.(?!.*\.lora_).*\.weight$")  # the thin factors of LoRA have rules of their own
+HIDDEN = re.compile(r"(^|\.)blocks\.(?!.*\.lora_).*\.weight$")  # LoRA's thin factors are excluded
 
 
 def width_ratio(config: ModelConfig) -> float:

@@ -1,4 +1,6 @@
-"""From the hidden states of a text's tokens to one vector for the text (Reimers & Gurevych 2019, section 3)."""
+"""Pooling: combine the hidden states of a text's tokens into one vector for the text (Reimers & Gurevych 2019, section
+3).
+"""
 
 from dataclasses import dataclass
 
@@ -8,11 +10,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class EmbeddingConfig:
-    """How a model's makers recommend to embed texts (`tasks/embedding.py` does it).
+    """The authors' recommendations for text embedding (used by `tasks/embedding.py`).
 
     Attributes:
         pooling: how the vectors of the tokens become one; see `pool`.
-        max_length: the most tokens that are read of a text, special ones included; None = the whole context.
+        max_length: the maximum number of tokens of a text, including special ones; None = the whole context.
     """
 
     pooling: str = "mean"

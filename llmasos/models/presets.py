@@ -1,4 +1,4 @@
-"""Named model sizes, as the fields in which they differ from `ModelConfig`'s defaults.
+"""Presets: named model sizes, as the fields that differ from `ModelConfig`'s defaults.
 
 The four GPT-2 sizes are those of Radford et al. 2019 (table 2; the parameter counts are the published weights'), the
 two of BERT those of Devlin et al. 2019 (section 3), and transformer-base and -big those of Vaswani et al. 2017 (table
@@ -17,7 +17,7 @@ LLAMA_STYLE = {  # the modern decoder: Touvron et al. 2023, section 2.2
     "bias": False,
 }
 
-FAST_LEARNER = {  # options with which a small model learns more in the same time; lesson 05 measures each
+FAST_LEARNER = {  # options that help a small model learn more in the same time; lesson 05 measures each
     "positions": "rotary",
     "norm": "layernorm",  # without a bias; on a CPU torch's kernel is four times as fast as that of RMSNorm
     "activation": "relu2",
@@ -28,7 +28,7 @@ FAST_LEARNER = {  # options with which a small model learns more in the same tim
     "zero_init_residual": True,
 }
 
-BERT_STYLE = {  # post-norm also in small ones, so that transformers can open every BERT trained here
+BERT_STYLE = {  # post-norm even in small ones, so that transformers can open every BERT trained here
     "family": "bert",
     "norm_position": "post",
     "norm_eps": 1e-12,
@@ -47,7 +47,7 @@ ORIGINAL = {  # the first Transformer: Vaswani et al. 2017, sections 3 and 5.4
 TRANSLATOR = {**ORIGINAL, "norm_position": "pre"}
 
 PRESETS: dict[str, dict[str, Any]] = {
-    # On a CPU the exact gelu is several times faster than its tanh approximation, so the small sizes have it.
+    # On a CPU the exact gelu is several times faster than its tanh approximation, so the small sizes use it.
     "gpt-laptop": {"n_layers": 4, "n_heads": 4, "d_model": 128, "context_length": 128, "activation": "gelu"},
     "llama-laptop": {
         **LLAMA_STYLE,
@@ -125,7 +125,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def preset(name: str, **changes: Any) -> ModelConfig:
-    """The config with this name, after changing some fields.
+    """Return the config with this name, with some fields changed.
 
     >>> preset("gpt-laptop", vocab_size=65).d_ff
     512

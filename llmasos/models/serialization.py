@@ -42,7 +42,7 @@ def build_model(config: ModelConfig) -> Model:
 def save_model(folder: Path, model: Model) -> None:
     """Write config, recommendations and weights into an existing folder. Tied weights are written once.
 
-    Of a model with an adapter, only the adapter is written, with the name and the checksum of its base.
+    For a model with an adapter, only the adapter is written, with the name and the checksum of its base.
     """
     adapter = model.adapter
     fields = model.config.to_dict() | ({} if adapter is None else {BASE_SHA256: adapter.base_sha256})
@@ -100,7 +100,7 @@ def assign_weights(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Make tensors, by their names in `weights_of`, the weights of a model from `build_on_meta`, without copying them.
 
     Half-precision tensors become float32. A memory-mapped tensor is read from the disk when it is first used, and
-    training changes it in memory only.
+    training changes only the copy in memory.
     """
     assigned = {}
     for name, parameter in model.named_parameters():
@@ -115,7 +115,7 @@ def weights_of(model: nn.Module) -> dict[str, torch.Tensor]:
     """Return the trained tensors by name; tied weights appear once, under their first name.
 
     Raises:
-        UserError: the model is quantized, so that its original weights are lost.
+        UserError: the model is quantized, so its original weights are lost.
     """
     if is_quantized(model):
         raise UserError(

@@ -56,7 +56,7 @@ class Transformer(Backbone):
         initialize(self, embedding_std(config), zero_init_residual=config.zero_init_residual)
 
     def tie_weights(self) -> None:
-        """Let the output layer have the weight of the token embedding, if the config says so."""
+        """Make the output layer share the token embedding's weight, if the config says so."""
         if self.config.generates and self.config.tie_embeddings:
             tie(self.lm_head, self.token_embedding)
 

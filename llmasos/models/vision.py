@@ -2,11 +2,11 @@
 
     image (B, 3, H, W) → N patches (B, N, 3·P·P) → one matrix → (B, N, D) → encoder blocks (B, N, D) → class (B, K)
 
-A Transformer does not care what its vectors stand for: cut a picture into squares, and they are its tokens
-(Dosovitskiy et al. 2021, "An image is worth 16x16 words"). Models that say what they see are in image_captioning.py.
+A Transformer works on any sequence of vectors: cut an image into patches, and the patches are its tokens
+(Dosovitskiy et al. 2021, "An image is worth 16x16 words"). Captioning models are in image_captioning.py.
 
-Image towers are outside the hub, the tasks and the table of families: they are plain modules with a small config of
-their own, and a loop of a few lines trains them.
+Image towers are not part of the hub, the tasks or the model families: they are plain modules with their own small
+config, and a training loop of a few lines is enough.
 
 Dimensions: B batch, H and W height and width, P patch size, N patches, D width of the tower, K classes.
 """
@@ -27,7 +27,7 @@ SIZES = ("image_size", "patch_size", "n_channels", "n_layers", "n_heads", "d_mod
 
 @dataclass(frozen=True)
 class VisionConfig:
-    """What an image tower is made of; the defaults are for small drawn pictures (`datasets/digits.py`).
+    """The architecture of an image tower; the defaults are for small drawn pictures (`datasets/digits.py`).
 
     Attributes:
         image_size: H = W, in pixels.
@@ -44,7 +44,7 @@ class VisionConfig:
         dropout: probability of dropping embeddings, attention weights, and outputs of attention and feed-forward.
 
     Raises:
-        UserError: a value is out of range, or two of them do not fit each other.
+        UserError: a value is out of range, or two values contradict each other.
     """
 
     image_size: int = 24
@@ -174,7 +174,7 @@ class VisionTransformer(nn.Module):
         if self.class_token is not None:
             x = torch.cat((self.class_token.weight.expand(x.size(0), 1, -1), x), dim=1)
         if self.position_embedding is not None:
-            x = x + self.position_embedding.weight  # of all positions: every picture has the same size
+            x = x + self.position_embedding.weight  # all positions are used: every picture has the same size
         x = self.dropout(x)
         for block in self.blocks:
             x = block(x)
