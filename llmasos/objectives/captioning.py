@@ -1,4 +1,4 @@
-"""Captioning: say what you see. Causal language modeling of a text after an image, with a loss on the text only.
+"""Captioning: causal language modeling of a text that follows an image, with a loss on the text only.
 
     image prefix   patch  patch  …  patch                       no targets: the image is given
     ids            begin  a      red     circle
@@ -20,7 +20,7 @@ from llmasos.objectives.objective import Batch, MakeRng
 
 
 class CaptionedImage(NamedTuple):
-    """A picture (C, H, W), float32, and its caption: T + 1 ids, the tokens that begin and end it among them."""
+    """A picture (C, H, W), float32, and its caption: T + 1 ids, including the tokens that begin and end it."""
 
     image: np.ndarray
     ids: Sequence[int]

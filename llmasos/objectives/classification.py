@@ -1,4 +1,4 @@
-"""Text classification: which of a fixed list of labels does a text have, or a pair of texts?"""
+"""Text classification: predict which of a fixed list of labels a text, or a pair of texts, has."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -41,8 +41,8 @@ class Classification:
     def encode(self, text: str, second: str | None, label: str | None, context_length: int) -> EncodedText:
         """Encode one text, or two, as an example of at most `context_length` tokens.
 
-        If two texts are too long together, the longer one is cut to the length of the other; then both are cut. Each is
-        cut in its middle (see `truncate_middle`).
+        If two texts together are too long, the longer one is truncated to the length of the other; then both are. Each
+        is truncated in the middle (see `truncate_middle`).
 
         Args:
             text, second: the texts; second may be None.
@@ -70,12 +70,12 @@ class Classification:
         return {"label": int((batch["labels"] != IGNORE_INDEX).sum())}
 
     def loss_sums(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """The summed cross-entropy of these texts. `model` is a `SequenceClassifier` with as many labels."""
+        """The summed cross-entropy of these texts. `model` is a `SequenceClassifier` with the same labels."""
         logits, labels = self.predictions(model, batch)
         return {"label": F.cross_entropy(logits.float(), labels, reduction="sum")}
 
     def predictions(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The logits (B, n_labels) and the labels (B,), of which some may be IGNORE_INDEX."""
+        """The logits (B, n_labels) and the labels (B,), some of which may be IGNORE_INDEX."""
         return model(batch["ids"], batch["attention_mask"], batch["segments"]), batch["labels"]
 
     @torch.inference_mode()
@@ -104,7 +104,7 @@ def encode_texts(tokenizer: Tokenizer, texts: Sequence[str], context_length: int
 
 
 def divide_room(lengths: Sequence[int], room: int) -> list[int]:
-    """How many tokens one or two texts keep, so that together they have at most `room`; the longer loses first.
+    """How many tokens one or two texts keep, so that together they have at most `room`; the longer is truncated first.
 
     >>> divide_room([4, 2], 5), divide_room([4, 4], 5)
     ([3, 2], [3, 2])

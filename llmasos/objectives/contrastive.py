@@ -1,18 +1,18 @@
-"""Contrastive learning of text embeddings: a query lies near its passage and far from those of other queries.
+"""Contrastive learning of text embeddings: pull a query towards its passage and away from those of other queries.
 
 Each query q has one passage p that answers it. In a group of n pairs, the passages of the other n - 1 queries serve as
-negatives, so they cost nothing. The loss is the cross-entropy of "which of the n passages is mine?" (InfoNCE, van den
-Oord et al. 2018, equation 4; with in-batch negatives Henderson et al. 2017):
+negatives at no extra cost. The loss is the cross-entropy of "which of the n passages is mine?" (InfoNCE, van den Oord
+et al. 2018, equation 4; with in-batch negatives Henderson et al. 2017):
 
     s_ij = cos(q_i, p_j) / τ             loss_i = -log  e^(s_ii) / Σ_j e^(s_ij)
 
-The temperature τ is small, because cosines only reach from -1 to 1: with τ = 1 even perfect vectors had a loss near
-ln n. If two queries of a group have the very same passage, it is not a negative of either.
+The temperature τ is small, because cosines only range from -1 to 1: with τ = 1 even perfect vectors would have a loss
+near ln n. If two queries of a group have the same passage, it is not used as a negative for either.
 
-**A group is a fixed part of the global batch**, rows 0 … n - 1, n … 2n - 1, and so on, and lies within one micro-batch
-of one process. So neither the number of processes nor gradient accumulation changes the loss or its gradient. The other
-usual way, all passages of all processes as negatives, has more of them, but what is learned then depends on the
-number of processes.
+**A group is a fixed part of the global batch**, rows 0 … n - 1, n … 2n - 1, and so on, and is always within one
+micro-batch of one process. So neither the number of processes nor gradient accumulation changes the loss or its
+gradient. The common alternative, using the passages of all processes as negatives, gives more of them, but then the
+result depends on the number of processes.
 """
 
 from collections.abc import Sequence
@@ -57,9 +57,9 @@ class Contrastive:
     """An example is an `EncodedQuery`; the loss is InfoNCE within groups.
 
     Args:
-        tokenizer: its padding token fills the shorter inputs.
+        tokenizer: its padding token pads the shorter inputs.
         temperature: τ.
-        n_passages: how many pairs form a group. The last group of the validation examples may be smaller.
+        n_passages: the number of pairs in a group. The last group of the validation examples may be smaller.
 
     Attributes:
         weights: the weight of each term in the loss; the accuracy (the right passage is the nearest) is only logged.
@@ -82,7 +82,7 @@ class Contrastive:
     def loss_sums(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """The summed loss of the pairs, and how many have the right passage nearest. `model` is a `FeatureExtractor`.
 
-        A text's vector is the mean over its tokens, as `embed` makes it.
+        A text's vector is the mean over its tokens, as in `embed`.
         """
         hidden_states = model(batch["ids"], batch["attention_mask"], batch["segments"])  # (2B, T, C)
         hidden_states = hidden_states.to(torch.promote_types(hidden_states.dtype, torch.float32))  # not in bf16

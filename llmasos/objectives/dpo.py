@@ -10,8 +10,8 @@ The best π is known in closed form (equation 4), the reference with each answer
 
 Solved for the reward, r = β · log π*/π₀ + β · log Z(x): every model is the best one for some reward, its *implicit
 reward* β · log π/π₀. Suppose people prefer y₁ to y₂ with the probability σ(r(x, y₁) - r(x, y₂)) of Bradley & Terry
-(1952). In this difference Z(x) cancels out, and what is left is a classifier's cross-entropy in the model itself
-(equation 7):
+(1952). In this difference Z(x) cancels out, and what remains is the cross-entropy of a classifier, expressed by the
+model itself (equation 7):
 
     loss = -log σ( β · log π(chosen)/π₀(chosen)  -  β · log π(rejected)/π₀(rejected) )
 
@@ -47,8 +47,8 @@ def dpo_loss(chosen: Tensor, rejected: Tensor, beta: float) -> Tensor:
 class DPO:
     """An example is an `EncodedPreference`; the loss is that of equation 7, per pair.
 
-    Besides the loss it measures: how often the implicit reward prefers the chosen answer ("accuracy"), by how much on
-    average ("margin"), and log π/π₀ of both answers.
+    It also measures how often the implicit reward prefers the chosen answer ("accuracy"), by how much on average
+    ("margin"), and log π/π₀ of both answers.
 
     Args:
         beta: β, the strength of the KL penalty, above 0.
@@ -99,6 +99,6 @@ def optimal_policy(reference: Tensor, rewards: Tensor, beta: float) -> Tensor:
     >>> optimal_policy(torch.tensor([0.737, 0.263]), torch.tensor([1.0, 0.0]), beta=0.5)
     tensor([0.9539, 0.0461])
     """
-    best = rewards.where(reference > 0, -math.inf).amax(dim=-1, keepdim=True)  # of the possible answers
+    best = rewards.where(reference > 0, -math.inf).amax(dim=-1, keepdim=True)  # the maximum over answers with π₀ > 0
     # without `best`, which Z cancels, log π₀ would be lost to rounding next to a large r/β
     return (reference.log() + (rewards - best).clamp(max=0) / beta).softmax(dim=-1)

@@ -1,14 +1,14 @@
 """The load-balancing loss of a mixture of experts (Fedus et al. 2021, "Switch Transformers", equations 4 to 6).
 
-A router that is left alone soon sends most tokens to a few experts (see `nn/experts.py`). In each layer, let
+Without such a loss, a router soon sends most tokens to a few experts (see `nn/experts.py`). In each layer, let
 
     f_i = the fraction of all choices that fall on expert i          P_i = the mean probability of expert i
 
     loss = E · Σ f_i · P_i
 
-over all tokens of the global batch, padding left out. It is 1 if all experts are used alike and E if one of them is
-used alone. f cannot be differentiated; P can, and its gradient lowers the probability of experts that are used too
-often. Several layers are averaged over the tokens that pass them (Fedus et al. add them up), so the weight
+over all tokens of the global batch, without padding. It is 1 if all experts are used equally, and E if only one is
+used. f cannot be differentiated; P can, and its gradient lowers the probability of experts that are used too often.
+The layers are averaged, weighted by their numbers of tokens (Fedus et al. add them up), so the weight
 `router_aux_loss_coef` means the same in a deep model as in a shallow one.
 
 The loss is a product of two means over the *whole* batch, so it is not the sum of the losses of its parts: with half of
@@ -17,10 +17,10 @@ Detail"). If a batch is computed in several parts, the training loop therefore f
 in a forward pass without gradients. With f known, what remains is a sum over tokens, and neither gradient accumulation
 nor the number of processes changes it.
 
-A batch also tells where its padding is, which a GPT does not need to know, but its experts do: padding is sent to none
-of them and takes no room from a token.
+A batch also contains its padding mask. A GPT does not need it, but its experts do: padding is not sent to any of them
+and does not use up capacity.
 
-`Trainer` puts this around any objective if the model has experts. Nothing else in the library adds to a loss.
+`Trainer` wraps any objective in this if the model has experts. Nothing else in the library adds a term to a loss.
 """
 
 from collections import defaultdict
@@ -39,15 +39,15 @@ LOAD_BALANCING = "load_balancing"  # the name of the term
 
 
 class LoadBalancing:
-    """Another objective with this term added. The validation loss is that of the objective alone.
+    """Wraps an objective and adds this term. The validation loss is that of the wrapped objective alone.
 
     Args:
-        objective: any.
-        config: of a model with experts.
+        objective: any objective.
+        config: the config of a model with experts.
 
     Attributes:
-        n_chosen: (layers, E), how often each expert is chosen in the whole global batch; None = the next batch is all
-            of it.
+        n_chosen: (layers, E), how often each expert is chosen in the whole global batch; None = the next batch is the
+            whole global batch.
     """
 
     n_chosen: Tensor | None = None
@@ -103,10 +103,10 @@ class LoadBalancing:
 def real_tokens(batch: Batch, in_source: bool = False) -> Tensor:
     """Which tokens of a batch are not padding: (B, T) booleans.
 
-    A causal objective needs no attention mask; there, what follows the last target of a row is padding.
+    A causal objective needs no attention mask; there, everything after the last target of a row is padding.
 
     Args:
-        batch: of any objective.
+        batch: a batch of any objective.
         in_source: whether the tokens are those of the source, if the batch has one.
     """
     mask = batch.get("source_attention_mask") if in_source else None
@@ -126,7 +126,7 @@ def recorded_routing(model: nn.Module, batch: Batch | None = None) -> Iterator[d
     """Collect the routing of each mixture of experts during the `with`, by the layer's name.
 
     Args:
-        model: with experts.
+        model: a model with experts.
         batch: what the model reads during the `with`; its padding is then sent to no expert. None = there is none.
     """
     layers = {name: module for name, module in model.named_modules() if isinstance(module, MixtureOfExperts)}

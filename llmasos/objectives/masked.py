@@ -6,14 +6,14 @@
     targets        -     -    old     -     -    -     -    sea     -
 
 Of the tokens that are not special, 15 % are chosen. Of these, 80 % become [MASK], 10 % become a random token, and 10 %
-stay as they are: the texts that the model is used for later have no [MASK], so it must also learn to represent
-positions that show a word. All chosen tokens are targets, whatever takes their place.
+stay as they are: the texts that the model is used for later have no [MASK], so the model must also learn to represent
+positions whose word is visible. All chosen tokens are targets, whatever replaces them.
 
-Two mistakes are classical here. If a token is chosen when u < 0.15 and the *same* number u is then compared with 0.8,
-every chosen token becomes [MASK], as each has u < 0.15. And if one number is compared with 0.8 and then a *new* one
-with 0.1, only 2 % become random tokens. Here each chosen token has one fresh number u, compared with 0.8 and 0.9.
+There are two classic mistakes here. If a token is chosen when u < 0.15 and the *same* number u is then compared with
+0.8, every chosen token becomes [MASK], as each has u < 0.15. And if one number is compared with 0.8 and then a *new*
+one with 0.1, only 2 % become random tokens. Here each chosen token has one fresh number u, compared with 0.8 and 0.9.
 
-Masks are drawn when a batch is made, with one random generator for each sequence. So each epoch masks other tokens
+Masks are drawn when a batch is made, with one random generator for each sequence. So each epoch masks different tokens
 (dynamic masking, Liu et al. 2019, section 4.1), and the masks of a sequence depend neither on the rest of the batch nor
 on the number of processes.
 """
@@ -76,7 +76,7 @@ class MaskedLM:
         return masked, targets
 
     def choose_positions(self, ids: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Choose the positions of the targets among the tokens that are not special, in order; maybe none.
+        """Choose the positions of the targets among the tokens that are not special, in order; possibly none.
 
         Of n such tokens mask_prob · n are chosen, rounded to the nearest integer (halves upward), but at least one.
         """
@@ -95,7 +95,7 @@ class MaskedLM:
     def loss_sums(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """The summed cross-entropy of these tokens."""
         output = forward(model, batch)
-        # Every parameter takes part in the loss, also those of the other head: data-parallel training requires it.
+        # Every parameter must take part in the loss, even those of the other head: data-parallel training requires it.
         return {"masked": self.loss_from(output, batch) + unused_head(output)}
 
     @torch.inference_mode()
@@ -113,7 +113,7 @@ class MaskedLM:
 
 
 def unused_head(output: BERTOutput) -> Tensor | float:
-    """Zero, made of the logits of the next sentence, so that the parameters of that head get a gradient too."""
+    """Zero times the next-sentence logits, so that the parameters of that head get a gradient, too."""
     return 0.0 if output.next_sentence is None else 0.0 * output.next_sentence.sum()
 
 
@@ -128,8 +128,8 @@ def choose_whole_words(
     Args:
         candidates: the positions to choose from (N,), in order.
         starts_word: (T,) bool, True where a word begins.
-        n_tokens: how many tokens to choose; as words have several, the number chosen is the nearest to it.
-        rng: decides.
+        n_tokens: how many tokens to choose; since words may have several, the actual number is the nearest possible.
+        rng: the random generator.
 
     Returns:
         The chosen positions, in order.

@@ -3,19 +3,20 @@
     k = 2     the   old  [MASK]  sat  [MASK]  the   sea
     k = 6   [MASK] [MASK] [MASK] sat  [MASK] [MASK] [MASK]
 
-Of the L tokens of a text, masked language modeling (`masked.py`) always masks 15 %, and some of them not with [MASK]:
-what it learns is for reading. Here the number k of masked tokens is drawn uniformly from 1 … L, which ones are drawn
-uniformly too, and all of them become [MASK]. Then the loss is a bound for the probability of the *whole* text:
+Of the L tokens of a text, masked language modeling (`masked.py`) always masks 15 %, and replaces some of them by
+something else than [MASK]: it learns to read. Here the number k of masked tokens is drawn uniformly from 1 … L, which
+ones are drawn uniformly too, and all of them become [MASK]. Then the loss is a bound for the probability of the *whole*
+text:
 
     -log p(text | L)  ≤  E over k and which k  [ L / k · Σ over the k masked tokens of -log p(token | the others) ]
 
 Why. Write the tokens in a random order σ, one after the other, each given those already written. By the chain rule and
 Jensen's inequality the text has -log p ≤ E_σ Σ_i -log p(token σ_i | tokens σ_1 … σ_{i-1}). With i - 1 tokens written,
-k = L - i + 1 are still masked, and by symmetry each of them is as likely to be the next: instead of one of them we take
-the mean over all k, which the model predicts at once. The sum over i is L times the mean over k. (Uria et al. 2014;
-Hoogeboom et al. 2022, "Autoregressive diffusion models". Sahoo et al. 2024 and Nie et al. 2025, "LLaDA", arrive at the
-same loss from diffusion in continuous time: each token is masked with a probability t, uniform in 0 … 1, and the weight
-L / k becomes 1 / t. A drawn number instead of a drawn probability has less noise.)
+k = L - i + 1 are still masked, and by symmetry each of them is equally likely to be the next: instead of one of them we
+take the mean over all k, which the model predicts at once. The sum over i is L times the mean over k. (Uria et al.
+2014; Hoogeboom et al. 2022, "Autoregressive diffusion models". Sahoo et al. 2024 and Nie et al. 2025, "LLaDA", arrive
+at the same loss from diffusion in continuous time: each token is masked with a probability t, uniform in 0 … 1, and the
+weight L / k becomes 1 / t. Drawing the number k instead of a probability t gives less noise.)
 
 The bound is per text, given its number of tokens. `generation/unmasking.py` samples from the model.
 """
@@ -38,7 +39,7 @@ from llmasos.tokenizers.tokenizer import MASK, Tokenizer
 
 
 class NoisedText(NamedTuple):
-    """A text, and from which part of 1 … L the number of masked tokens is drawn.
+    """A text, and the part of the range 1 … L from which the number of masked tokens is drawn.
 
     Attributes:
         inputs: the text with its special tokens, which are never masked.
@@ -108,5 +109,5 @@ class MaskedDiffusion:
         losses = F.cross_entropy(output.masked.float(), masked_targets(batch), reduction="none")  # (N,)
         row = (batch["targets"] != IGNORE_INDEX).nonzero()[:, 0]  # (N,): the text of each masked token
         sums = torch.zeros(len(batch["ids"]), device=losses.device).index_add(0, row, losses)  # (B,)
-        # Every parameter takes part in the loss, also those of the other head: data-parallel training requires it.
+        # Every parameter must take part in the loss, even those of the other head: data-parallel training requires it.
         return sums * batch["weight"] + unused_head(output)

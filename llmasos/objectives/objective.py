@@ -1,14 +1,14 @@
-"""What an objective is: what a model learns, apart from how it is trained.
+"""The interface of an objective: what a model learns, independent of how it is trained.
 
-The training loop knows no model family and no task. It asks the objective to
+The training loop does not depend on the model family or the task. It uses the objective to
 
     collate     turn some examples into one batch of tensors
     n_targets   count the targets in the batch: the tokens or labels to predict
     loss_sums   sum the losses of these predictions
 
 An objective may measure more than it minimizes, and weigh its terms: `weights` gives the factor of each term in the
-loss (without it, all are 1), and `val_weights` that in the validation loss, if it is another. A term with the weight 0
-is logged and nothing else, such as the mean reward of a step.
+loss (without it, all are 1), and `val_weights` that in the validation loss, if it differs. A term with weight 0, such
+as the mean reward of a step, is only logged.
 
 The loop itself divides the sums by the counts, over the whole global batch: all accumulation steps and all processes.
 If each micro-batch were averaged by itself, one with few targets would weigh as much as one with many.
@@ -32,7 +32,9 @@ MakeRng = Callable[[], np.random.Generator]
 
 
 class Objective(Protocol):
-    """What the training loop needs. A loss may have several named terms, such as "masked" and "next_sentence"."""
+    """The interface for the training loop. A loss may have several named terms, such as "masked" and
+    "next_sentence".
+    """
 
     def collate(self, examples: Sequence[Any], rngs: Sequence[MakeRng]) -> Batch:
         """Turn B examples into one batch.
@@ -40,8 +42,8 @@ class Objective(Protocol):
         Args:
             examples: one for each sequence of the batch.
             rngs: for each of them, a function that makes its random generator (for masking and the like). The generator
-                depends on (seed, step, number in the global batch) alone. Only objectives that need random numbers
-                call it.
+                depends only on (seed, step, index in the global batch). Only objectives that need random numbers call
+                it.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""Policy gradients: the model writes several answers to each prompt, and learns from their rewards.
+"""Policy gradients: the model generates several answers to each prompt, and learns from their rewards.
 
 A reward r(x, y) scores an answer y to a prompt x. The model, here called the *policy* π, maximizes (Ziegler et al.
 2019, "Fine-tuning language models from human preferences", equation 2)
@@ -18,8 +18,8 @@ that does not depend on y. Such a *baseline* leaves the expectation as it is, an
 GRPO (Shao et al. 2024, "DeepSeekMath", section 4.1) subtracts the group's mean, which differs only by the constant
 factor. Three of its other choices are *not* made here, since each of them biases the gradient of J:
 
-- It divides A by the group's standard deviation. That gives prompts that are nearly always, or hardly ever, answered
-  well more weight than others (Liu et al. 2025, "Dr. GRPO", section 3.1).
+- It divides A by the group's standard deviation. That gives more weight to prompts that are nearly always, or hardly
+  ever, answered well (Liu et al. 2025, "Dr. GRPO", section 3.1).
 - It divides the loss of an answer by its length, so long bad answers are penalized less (same section).
 - It adds an estimate of the KL to the loss. Its gradient, taken token by token, is not that of KL(π ‖ π₀), whereas a
   penalty inside the reward gives it exactly.
@@ -48,14 +48,14 @@ class Rollout(NamedTuple):
 
     Attributes:
         prompt: its token ids, at least one.
-        ids: the answer's T token ids, with its end if it has one.
+        ids: the answer's T token ids, including its end-of-text token if there is one.
         log_probs: (T,), the log-probability of each of these tokens under the policy that wrote them, in nats.
         reward: the reward of the answer, in the unit of the reward function.
         kl: log π_old(y)/π₀(y) in nats: its mean over answers estimates KL(π_old ‖ π₀).
         advantage: how much better it is than the other answers to its prompt.
         is_new: whether no earlier answer of its group has the same text.
         is_level: whether all answers of its group have the same reward, so that nothing can be learned from it.
-        finished: whether it ended by itself, not at the largest number of tokens.
+        finished: whether it ended by itself, not at the maximum number of tokens.
     """
 
     prompt: Sequence[int]
@@ -81,7 +81,7 @@ def leave_one_out_advantages(rewards: Tensor) -> Tensor:
 
 
 def policy_gradient_loss(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, clip: float) -> Tensor:
-    """The loss of each token (B, T); the caller leaves out those without a target.
+    """The loss of each token (B, T); the caller ignores those without a target.
 
     Args:
         log_probs: log-probabilities under the policy (B, T), in nats.
@@ -97,7 +97,7 @@ def policy_gradient_loss(log_probs: Tensor, old_log_probs: Tensor, advantages: T
 class PolicyGradient:
     """An example is a `Rollout`; the loss of an answer is the sum over its tokens.
 
-    Besides the loss it measures, over the answers of a step: the mean reward, the KL from the reference in nats per
+    Over the answers of a step, it also measures the mean reward, the KL from the reference in nats per
     answer, the entropy of the next token in nats, the length in tokens, the fractions of answers that are finished and
     new in their group, and the fraction whose group has equal rewards ("level"), from which nothing is learned.
 

@@ -3,7 +3,7 @@
     tokens    Once   upon   a   |  time   there   was   <|endoftext|>
     targets     -      -    -   |    ✓      ✓      ✓         ✓
 
-The model is given the prompt; only the tokens of the answer are targets, its end included.
+The model is given the prompt; only the tokens of the answer are targets, including its end.
 """
 
 from collections.abc import Sequence

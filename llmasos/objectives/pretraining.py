@@ -1,8 +1,8 @@
 """BERT's pretraining: next-sentence prediction, alone and together with masked language modeling.
 
-Next-sentence prediction (Devlin et al. 2019, section 3.1, task 2) asks whether the second text follows the first. Its
-loss is the cross-entropy of two classes in nats; without any knowledge it is log 2 = 0.69. The classes are numbered as
-in BERT's published weights: 0 = it follows (IsNext), 1 = it does not (NotNext).
+Next-sentence prediction (Devlin et al. 2019, section 3.1, task 2) predicts whether the second text follows the first.
+Its loss is the cross-entropy of two classes in nats; for a model that has learned nothing it is log 2 = 0.69. The
+classes are numbered as in BERT's published weights: 0 = it follows (IsNext), 1 = it does not (NotNext).
 
 BERT is trained on both objectives, with the same pairs of texts. One forward pass serves both, and the loss is the sum
 of the two means: over all masked tokens, and over all pairs (appendix A.2).
@@ -49,7 +49,7 @@ class NextSentence:
     def loss_sums(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """The summed cross-entropy of the pairs."""
         output = self.forward(model, batch)
-        # Every parameter takes part in the loss, also those of the other head: data-parallel training requires it.
+        # Every parameter must take part in the loss, even those of the other head: data-parallel training requires it.
         return {"next_sentence": self.loss_from(output, batch) + 0.0 * output.masked.sum()}
 
     @torch.inference_mode()

@@ -1,7 +1,6 @@
-"""Regression: which number belongs to a text, or to a pair of texts?
+"""Regression: predict a number for a text, or for a pair of texts.
 
-The pair of a query and a passage is what a cross-encoder reads (Nogueira & Cho 2019); the pair of two sentences, with
-how similar they are, is the task of STS-B.
+A cross-encoder reads a pair of a query and a passage (Nogueira & Cho 2019); STS-B asks how similar two sentences are.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
-"""Reward modeling: learn a score of answers from pairs of them, one of which was preferred (Christiano et al. 2017).
+"""Reward modeling: learn to score answers from pairs, one of which was preferred (Christiano et al. 2017).
 
 People find it hard to say how good an answer is, and easy to say which of two is better. The model of Bradley & Terry
-(1952) gives every answer a number r, from which follows how often it wins:
+(1952) gives every answer a number r, which determines how often it wins:
 
     P(a is preferred to b)  =  σ(r_a - r_b)  =  e^(r_a) / (e^(r_a) + e^(r_b))
 
@@ -44,7 +44,7 @@ class RewardModeling:
     """An example is an `EncodedComparison`; the loss is Bradley and Terry's, per pair.
 
     Args:
-        tokenizer: its padding token fills the shorter inputs.
+        tokenizer: its padding token pads the shorter inputs.
 
     Attributes:
         weights: the weight of each term in the loss; the accuracy is only logged.

@@ -4,9 +4,9 @@
     target     <|endoftext|>  a      dog                       read by the decoder: its start token, then the target
     targets    a              dog    <|endoftext|>             predicted by the decoder
 
-**Teacher forcing** (Williams and Zipser 1989): the decoder reads the true target up to each position, not what it would
-have written itself, so all positions are learned in one forward pass. `<|endoftext|>` marks the end of a text and is
-also the decoder's start token (in Marian's models the start token is another one, `Tokenizer.start_of_target`).
+**Teacher forcing** (Williams and Zipser 1989): the decoder reads the true target up to each position, not its own
+predictions, so all positions are learned in one forward pass. `<|endoftext|>` marks the end of a text and is also the
+decoder's start token (Marian's models have a different start token, `Tokenizer.start_of_target`).
 
 **Label smoothing** (Szegedy et al. 2016, section 7; Vaswani et al. 2017, section 5.4) replaces the one-hot target by a
 distribution: 1 - ε for the true token, plus ε spread evenly over the whole vocabulary, the true token included:

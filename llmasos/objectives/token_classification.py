@@ -1,4 +1,4 @@
-"""Token classification: the label of every word, of which some are parts of names (Devlin et al. 2019, section 5.3).
+"""Token classification: predict a label for every word, for example to find names (Devlin et al. 2019, section 5.3).
 
 A word may be several tokens. Its label is learned and predicted at the first of them; the others are not targets:
 
@@ -6,8 +6,8 @@ A word may be several tokens. Its label is learned and predicted at the first of
     tokens    grand ##mother  saw    klein ##wi ##tz
     targets   B-PER    -      O      B-LOC  -    -
 
-A text that is longer than the context is read in windows that overlap, because the first words of a window lack what
-came before them. Each word is a target in one of them, the one that shows most of what surrounds it:
+A text that is longer than the context is split into overlapping windows, because the first words of a window lack their
+left context. Each word is a target in exactly one window, the one with the most context around it:
 
     tokens    a b c d e f g h i j         with room for 6 tokens and an overlap of 2
     windows   a b c d e f                 targets: a b c d e
@@ -33,8 +33,8 @@ class TextWindow(NamedTuple):
 
     Attributes:
         inputs: its tokens, with special ones around them.
-        words: the numbers of the text's words that are targets here, in order.
-        positions: for each of them the index of its first token in `inputs.ids`.
+        words: the indices of the text's words that are targets here, in order.
+        positions: for each of them, the index of its first token in `inputs.ids`.
         labels: for each of them the index of its label, or IGNORE_INDEX if it is not known.
     """
 
@@ -68,8 +68,8 @@ class TokenClassification:
     def encode(self, example: TaggedText, context_length: int) -> list[TextWindow]:
         """Encode a text as windows of at most `context_length` tokens.
 
-        A label that the model does not have is not a target. Neither is a word without a token of its own: white space
-        that the tokenizer leaves out, or a mark that is one token with the word before it.
+        Labels unknown to the model are not targets. Neither are words without a token of their own: white space that
+        the tokenizer drops, or a punctuation mark that shares a token with the word before it.
 
         Raises:
             UserError: the context has no room for a few tokens.
@@ -102,7 +102,7 @@ class TokenClassification:
         return {"label": int((batch["labels"] != IGNORE_INDEX).sum())}
 
     def loss_sums(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """The summed cross-entropy of the words. `model` is a `TokenClassifier` with as many labels."""
+        """The summed cross-entropy of the words. `model` is a `TokenClassifier` with the same labels."""
         logits, labels = self.predictions(model, batch)
         return {"label": F.cross_entropy(logits.float(), labels, reduction="sum")}
 
@@ -113,7 +113,7 @@ class TokenClassification:
 
     @torch.inference_mode()
     def n_correct(self, model: nn.Module, batch: Batch) -> dict[str, int]:
-        """The number of words whose label is right."""
+        """The number of words whose label is predicted correctly."""
         logits, labels = self.predictions(model, batch)
         return {"label": int((logits.argmax(dim=1) == labels).sum())}
 
@@ -125,7 +125,7 @@ def first_token_of_words(starts: Sequence[int], ends: Sequence[int], words: Sequ
     [0, 2, 3, -1]
 
     Args:
-        starts, ends: of each token, in characters.
+        starts, ends: character offsets of each token.
         words: (start, end) of each word, in order.
     """
     results, used = [], -1

@@ -1,4 +1,4 @@
-"""How a model learns: recipe, optimizers, the loop, checkpoints, run folders, several processes."""
+"""Training: recipe, optimizers, the loop, checkpoints, run folders, several processes."""
 
 from typing import TYPE_CHECKING
 

@@ -1,20 +1,21 @@
-"""Checkpoints: what a run writes to disk so that it can be resumed, or used, after any accident.
+"""Checkpoints: what a run writes to disk so that it can be resumed, or used, after any crash.
 
     runs/storyworld/
-        recipe.json                  every setting, to be read
+        recipe.json                  every setting, for people to read
         metrics.jsonl                one line of numbers every few steps
         origin.json  tokenizer/      what the run was started with (see `run_folder`)
         checkpoints/
             step-00000500/           a model folder …
                 config.json  model.safetensors  vocab.json …
-                optimizer.safetensors           … that, with this, can be resumed
+                optimizer.safetensors           … together, training can be resumed
                 state.json           step, best validation loss so far, what the run was started with, and checksums
 
-A checkpoint is written into a temporary folder and renamed when it is complete, so one that has its name is complete.
-If the disk corrupts it later, the checksums reveal it, and the one before it is used. It needs nothing outside its own
-folder; only an adapter (`adapter_model.safetensors`, in place of the model) needs its base, whose name and checksum
-are saved with it. The newest two and the best are kept; older ones are removed if they are exactly as this run wrote
-them. Data order and dropout are functions of (seed, step), so of those the step number is all that must be saved.
+A checkpoint is written to a temporary folder and renamed when it is complete, so a checkpoint with its final name is
+complete. If the disk corrupts it later, the checksums reveal it, and the previous one is used. It depends on nothing
+outside its own folder; only an adapter (`adapter_model.safetensors`, in place of the model) needs its base, whose name
+and checksum are saved with it. The newest two and the best are kept; older ones are removed, but only if they are
+exactly as this run wrote them. Data order and dropout are functions of (seed, step), so for these only the step number
+has to be saved.
 """
 
 from __future__ import annotations
@@ -50,8 +51,8 @@ class TrainingState:
     step: int = 0
     best_step: int | None = None  # the checkpoint with the lowest validation loss so far
     best_loss: float | None = None  # that loss, in nats per prediction
-    validated_step: int = 0  # the step of the last validation, which a run that was stopped in one must repeat
-    scaler: dict[str, Any] = field(default_factory=dict)  # of fp16's gradient scaler
+    validated_step: int = 0  # the step of the last complete validation; an interrupted one is repeated
+    scaler: dict[str, Any] = field(default_factory=dict)  # the state of fp16's gradient scaler
 
 
 def save_checkpoint(
@@ -86,7 +87,7 @@ def save_checkpoint(
 
 
 def is_own(checkpoint: Path, origin: Mapping[str, Any]) -> bool:
-    """Whether the run with this origin wrote a checkpoint, under the name that it has now."""
+    """Whether a checkpoint was written by the run with this origin, under its current name."""
     state = read_sealed(checkpoint / STATE) or {}
     return state.get("step") == checkpoint_step(checkpoint) and state.get("origin", {}).get("run") == origin.get("run")
 
@@ -130,7 +131,7 @@ def checkpoint_step(checkpoint: Path) -> int:
 
 
 def find_corruption(checkpoint: Path) -> str | None:
-    """What is wrong with a checkpoint's files, in words; None if all are as they were written."""
+    """Describe what is wrong with a checkpoint's files; None if all are as they were written."""
     return find_corruption_of(checkpoint / STATE)
 
 
@@ -140,10 +141,10 @@ def is_valid(checkpoint: Path, say: Callable[[str], None], run: Path | None = No
     Args:
         checkpoint: its folder.
         say: called with the reason.
-        run: the folder of the run that it must belong to, as far as that is known; None = any.
+        run: the folder of the run that it must belong to, if known; None = any.
 
     Raises:
-        UserError: it may not be read.
+        UserError: there is no permission to read it.
     """
     reason = find_corruption(checkpoint)
     if reason:
@@ -174,7 +175,7 @@ def best_checkpoint(run: Path, say: Callable[[str], None] = warnings.warn) -> Pa
 
 
 def model_folder(path: str | Path, say: Callable[[str], None] = warnings.warn) -> Path:
-    """The folder with the model that a user names: the model folder itself, or a run's best checkpoint.
+    """Find the folder of a model that a user names: the model folder itself, or a run's best checkpoint.
 
     Raises:
         UserError: there is no such folder, or neither a run nor a model in it.

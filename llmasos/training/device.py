@@ -14,11 +14,11 @@ DTYPES = dict(zip(PRECISIONS, (torch.float32, torch.bfloat16, torch.float16), st
 
 
 def pick_device(name: str | torch.device = "auto", local_rank: int = 0) -> torch.device:
-    """The device called `name`; "auto" is the first available of cuda, mps, cpu.
+    """Return the device called `name`; "auto" is the first available of cuda, mps, cpu.
 
     Args:
-        name: also with a number, "cuda:1", or a `torch.device`.
-        local_rank: the number of a GPU that is given without one.
+        name: "auto", "cpu", "mps", "cuda" or, with a number, "cuda:1"; or a `torch.device`.
+        local_rank: the index of the GPU if `name` has none.
 
     Raises:
         UserError: this machine does not have the device.
@@ -38,9 +38,9 @@ def pick_device(name: str | torch.device = "auto", local_rank: int = 0) -> torch
 
 
 def pick_precision(name: str, device: torch.device) -> str:
-    """The number format for matrix products: "auto" is bf16 on hardware made for it and fp32 everywhere else.
+    """Choose the number format for matrix products: "auto" is bf16 on hardware made for it, and fp32 elsewhere.
 
-    Such hardware multiplies bf16 twice as fast or faster: NVIDIA GPUs since Ampere, CPUs with AVX512-BF16 or AMX.
+    Such hardware is at least twice as fast with bf16: NVIDIA GPUs since Ampere, CPUs with AVX512-BF16 or AMX.
 
     Raises:
         UserError: fp16 on a CPU, where it is slow and saves nothing.
@@ -71,7 +71,7 @@ def compile_model(model: nn.Module, say=print) -> None:
     device = next(model.parameters()).device
     try:
         torch.compile(lambda x: x + 1.0)(torch.ones(2, device=device))
-    except Exception as error:  # whatever the compiler's tool chain raises, training works without it
+    except Exception as error:  # whatever the compiler toolchain raises, training works without it
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         say(f"torch.compile does not work here ({reason}); training continues without it.")
         torch.compiler.reset()
@@ -89,7 +89,7 @@ def matmul_peak(device: torch.device, precision: str = "fp32", size: int = 1024,
     """The highest rate, in FLOP/s, at which this machine multiplies two (size, size) matrices.
 
     "Model FLOPs utilization" (MFU) is a training step's rate divided by this one. The peak is measured because laptops
-    have no data sheet that states it, and because it is fairer than those of GPUs.
+    have no data sheet that states it, and because it is fairer than the data sheets of GPUs.
     """
     if device.type == "cuda":
         size = 8192
@@ -107,8 +107,8 @@ def matmul_peak(device: torch.device, precision: str = "fp32", size: int = 1024,
 def seed_generators(seed: int, device: torch.device) -> None:
     """Set the random generators of the CPU and of a device.
 
-    The numbers are those after `torch.manual_seed`, which also looks for accelerators of every kind: a millisecond, as
-    long as a step of a small model.
+    The random numbers are the same as after `torch.manual_seed`, which also looks for every type of accelerator: that
+    takes a millisecond, as long as a step of a small model.
     """
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":

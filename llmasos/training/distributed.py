@@ -5,9 +5,9 @@ computes the gradient of its rows of the global batch; the model (not the object
 DistributedDataParallel, whose backward pass averages the gradients, so all copies take the same step. Without torchrun
 there is one process, and every function here does nothing.
 
-**When a process fails** it says why, whatever its rank: a file may be missing on one machine only. What fails in all of
-them is said once (`is_first_report`). The others lose their connection, and end without a message of their own unless
-nobody else has left one (`lost_connection`): a process that was killed cannot.
+**When a process fails**, it reports why, whatever its rank: a file may be missing on one machine only. If all of them
+fail for the same reason, it is reported once (`is_first_report`). The other processes lose their connection, and end
+without a message of their own unless no process has left one (`lost_connection`): a process that was killed cannot.
 """
 
 import hashlib
@@ -27,9 +27,9 @@ from torch.nn.parallel import DistributedDataParallel
 from llmasos.errors import UserError
 from llmasos.training.torchrun import read_variable, use_torchrun
 
-TIMEOUT = timedelta(minutes=10)  # without a sign of the other processes
+TIMEOUT = timedelta(minutes=10)  # without a response of the other processes
 DISCONNECTED = ("Connection closed", "Connection reset", "Broken pipe", "Timed out waiting", "Socket closed")  # of gloo
-REPORTS = "llmasos/reports"  # the number of error messages, in the table of keys that the processes share
+REPORTS = "llmasos/reports"  # the number of error messages, in the processes' shared key-value store
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class DistributedContext:
         device = next(model.parameters()).device
         devices = [device.index] if device.type == "cuda" else None
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # new versions of torch have another name for the last one
+            warnings.simplefilter("ignore", FutureWarning)  # new versions of torch rename the last argument
             return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)  # buffers never change
 
 
@@ -84,7 +84,7 @@ def init_distributed(device_type: str) -> DistributedContext:
     """Connect to the other processes that torchrun has started; a single process needs no connection.
 
     Raises:
-        UserError: torchrun's variables are incomplete or contradict each other, the processes do not find each other,
+        UserError: torchrun's variables are incomplete or contradict each other, the processes cannot connect,
             there are fewer GPUs than processes, or the device does not support several processes.
     """
     size = read_variable("WORLD_SIZE", at_least=1, at_most=2**20, default=1)
@@ -107,7 +107,8 @@ def init_distributed(device_type: str) -> DistributedContext:
         raise UserError(f"several processes can train on cpu or cuda, not on {device_type}; add --device cpu.")
     try:
         store, _, _ = next(iter(dist.rendezvous("env://", timeout=TIMEOUT)))
-        # torchrun keeps its table of keys when it restarts the processes, with addresses where nothing listens now.
+        # torchrun keeps its key-value store when it restarts the processes, with addresses where nothing listens any
+        # more.
         attempt = dist.PrefixStore(f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
         backend = "nccl" if device_type == "cuda" else "gloo"
         dist.init_process_group(backend, store=attempt, rank=rank, world_size=size, timeout=TIMEOUT)
@@ -136,8 +137,8 @@ def lost_connection(run: Path, context: DistributedContext) -> Iterator[None]:
     """Report a connection that is lost in this block, unless the process that failed has said why.
 
     Raises:
-        UserError: the other one was killed, or has crashed.
-        SystemExit: it has reported its error.
+        UserError: the other process was killed, or has crashed.
+        SystemExit: the other process has reported its error.
     """
     try:
         yield
@@ -145,7 +146,7 @@ def lost_connection(run: Path, context: DistributedContext) -> Iterator[None]:
         if context.size == 1 or not (isinstance(error, dist.DistError) or any(w in str(error) for w in DISCONNECTED)):
             raise
         store = launch_store()
-        with suppress(RuntimeError):  # the store was in the process that failed
+        with suppress(RuntimeError):  # the store was hosted by the process that failed
             if store is not None and store.check([f"{REPORTS}/{os.environ.get('TORCHELASTIC_RESTART_COUNT')}"]):
                 raise SystemExit(1) from None
         raise UserError(
@@ -155,11 +156,11 @@ def lost_connection(run: Path, context: DistributedContext) -> Iterator[None]:
 
 
 def launch_store() -> dist.TCPStore | None:
-    """The table of keys that the processes of this launch share, if it can be reached."""
+    """The key-value store that the processes of this launch share, if it can be reached."""
     try:
         address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
         return dist.TCPStore(address, port, is_master=False, timeout=timedelta(seconds=5), wait_for_workers=False)
-    except (KeyError, ValueError, TypeError, RuntimeError):  # not set, or no address at all
+    except (KeyError, ValueError, TypeError, RuntimeError):  # not set, or not an address
         return None
 
 

@@ -1,20 +1,21 @@
 """Fully sharded parameters by hand (ZeRO-3, FSDP): no process holds the whole model, only an n-th of it.
 
 The model is wrapped in units, usually its blocks. Of each unit a process keeps an n-th of the weights, as one flat
-vector. A unit gathers its whole weights when it computes, and lets go of them right after:
+vector. A unit gathers its full weights when it computes, and frees them right afterwards:
 
     forward:   all-gather the weights → compute → drop the weights
     backward:  all-gather them again → gradients of the whole unit → reduce-scatter: each process keeps the gradient of
                its n-th → drop the rest
 
-So for each weight, 16 / n bytes are left of the 16 (weight, gradient and AdamW's two moments in fp32), plus one unit in
-full while it computes; and each process sends 3 (n - 1) / n times the weights' bytes in a step, half as much again as
-plain data-parallel training (Rajbhandari et al. 2020, sections 5.3 and 7.3).
+So each weight takes 16 / n bytes instead of 16 (weight, gradient and AdamW's two moments in fp32), plus one full unit
+while it computes; and each process sends 3 (n - 1) / n times the weights' bytes per step, 1.5 times as much as plain
+data-parallel training (Rajbhandari et al. 2020, sections 5.3 and 7.3).
 
-An optimizer gets the shards as its parameters. It must treat each weight by itself and all weights of a unit alike: a
-flat vector no longer says which of its numbers are a matrix, for Muon, and which are biases or norms, to have no weight
-decay. Nor does a process know the norm of the whole gradient, to clip it: for that the squares are added up over all
-processes, as in `zero.py`. torch's own is `torch.distributed.fsdp.fully_shard`, which keeps the parameters apart.
+The optimizer's parameters are the shards. It must update each weight independently and treat all weights of a unit
+alike: a flat vector does not say which of its numbers form a matrix (for Muon), or are biases or norms (without weight
+decay). Nor does a process know the norm of the whole gradient, to clip it: for that the squares are summed over all
+processes, as in `zero.py`. torch's implementation is `torch.distributed.fsdp.fully_shard`, which keeps the parameters
+apart.
 """
 
 from collections.abc import Callable
@@ -31,14 +32,14 @@ from llmasos.training.zero import flatten
 
 
 class FullySharded(nn.Module):
-    """A module with sharded weights: this process keeps an n-th, `shard`, the only parameter that the unit itself adds.
+    """A module with sharded weights: this process keeps an n-th, `shard`, the unit's only own parameter.
 
-    Units may lie within units: the outer one takes care of the weights that are in no inner one. The inner ones are
-    made first. All processes must run the same units in the same order, or they wait for each other forever.
+    Units may be nested: the outer one holds the weights that are in no inner one. Inner units must be made first. All
+    processes must run the same units in the same order, or they wait for each other forever.
 
     Args:
-        module: it has the same weights in all processes. It loses them to `shard`.
-        ring: this process's place.
+        module: a module with the same weights in all processes; `shard` replaces them.
+        ring: this process's place in the ring.
 
     Raises:
         UserError: no weights are left for this unit, or some are frozen.
@@ -74,7 +75,9 @@ class FullySharded(nn.Module):
         address = flat.untyped_storage().data_ptr()
 
         def pack(tensor: Tensor) -> Tensor | Callable[[], Tensor]:
-            """What autograd keeps for the backward pass: for a weight, only its place; anything else, as it is."""
+            """Choose what autograd saves for the backward pass: for a weight, only its location; anything else
+            unchanged.
+            """
             if tensor.untyped_storage().data_ptr() != address:
                 return tensor
             size, stride, offset = tensor.size(), tensor.stride(), tensor.storage_offset()
@@ -95,11 +98,11 @@ class FullySharded(nn.Module):
         return {name: weights[first] for name, first in self.names.items()}
 
     def gather(self) -> Tensor:
-        """The whole weights as one flat vector, from all processes."""
+        """Gather the full weights as one flat vector, from all processes."""
         return all_gather(self.shard.detach(), self.ring).view(-1)
 
     def gather_again(self) -> Tensor:
-        """The same in the backward pass, where the first operation that needs a weight gathers for all others."""
+        """Gather in the backward pass, once for all operations: the first one that needs a weight does it."""
         if self._gathered is None:
             self._gathered = self.gather()
         return self._gathered
@@ -108,7 +111,7 @@ class FullySharded(nn.Module):
 class Gather(torch.autograd.Function):
     """shard (k,) → flat (n·k,), the weights of all processes; backward, the mean gradient of this process's shard.
 
-    Its backward comes last of its unit's: when the gradients of all weights are known.
+    Its backward runs last in its unit, when the gradients of all weights are known.
     """
 
     @staticmethod
@@ -125,9 +128,9 @@ class Gather(torch.autograd.Function):
 
 
 def fully_shard(model: nn.Module, ring: Ring) -> FullySharded:
-    """Make a unit of each block in the model's lists of blocks (`nn.ModuleList`), and one of all that is left.
+    """Make a unit of each block in the model's lists of blocks (`nn.ModuleList`), and one of everything else.
 
-    A list within a block makes no units: which experts of a mixture run can differ from process to process.
+    A list within a block does not become units: which experts of a mixture run can differ between processes.
     """
     names: tuple[str, ...] = ()  # of the outermost lists; a module comes before what is in it
     for name, part in list(model.named_modules()):

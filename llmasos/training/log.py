@@ -1,4 +1,4 @@
-"""What a run reports: `metrics.jsonl` for programs, a progress bar for people, TensorBoard if it is installed."""
+"""A run's logs: `metrics.jsonl` for programs, a progress bar for people, TensorBoard if it is installed."""
 
 import json
 import math
@@ -44,7 +44,9 @@ class MetricsLog:
 
     @cached_property
     def tensorboard(self) -> "SummaryWriter | None":
-        """Opened with the first numbers; None if it is not installed, or if a file has the folder's name."""
+        """The writer, opened with the first numbers; None if it is not installed, or if a file has the folder's
+        name.
+        """
         try:
             from torch.utils.tensorboard import SummaryWriter
 
@@ -72,14 +74,14 @@ class MetricsLog:
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """All whole lines of a run's metrics.jsonl, in order."""
+    """All complete lines of a run's metrics.jsonl, in order."""
     return read_lines(Path(run) / METRICS)[0]
 
 
 def read_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
     """The whole lines of a metrics.jsonl, in order, and the number of lines that cannot be read.
 
-    The beginning of a line at the end was torn by a crash and does not count. An unreadable file is one damaged line.
+    An incomplete last line, left by a crash, is ignored. An unreadable file counts as one damaged line.
     """
     if not os.path.lexists(path):
         return [], 0
@@ -103,12 +105,13 @@ def values_of_line(line: bytes) -> dict[str, Any] | None:
 
 
 class RunLog:
-    """All that a run reports while it trains, as a context manager: the metrics in the main process, and the bar.
+    """A context manager for everything that a run reports while it trains: the metrics and the bar, in the main
+    process.
 
     Args:
         run: the run's folder.
         step, max_steps: where the run starts and ends.
-        unit: what the targets are, in the plural.
+        unit: what a target is, in the plural ("tokens").
         mfu_per_rate: the MFU at one target per second; None = not shown.
         is_main: whether this process writes files and shows the bar.
     """

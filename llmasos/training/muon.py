@@ -1,12 +1,12 @@
 """Muon: momentum, orthogonalized (Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks").
 
-The gradient of a weight matrix is dominated by a few directions. AdamW scales each entry by itself, which does
-not change that; Muon replaces the whole update U S Vᵀ (its singular value decomposition) by U Vᵀ, so that every
-direction of the matrix learns at the same rate. The decomposition is never computed: a few products of the matrix with
-itself push all singular values towards 1 (a Newton–Schulz iteration), for which bfloat16 is precise enough.
+The gradient of a weight matrix is dominated by a few directions. AdamW scales each entry separately, which does not
+change that; Muon replaces the whole update U S Vᵀ (its singular value decomposition) by U Vᵀ, so that every direction
+of the matrix learns at the same rate. The decomposition is never computed: a few products of the matrix with itself
+push all singular values towards 1 (a Newton–Schulz iteration), for which bfloat16 is precise enough.
 
-`torch.optim.Muon` takes one matrix after the other, and the tests compare this one with it. Here all matrices of one
-shape are orthogonalized as one batch, which takes half the time for small models.
+`torch.optim.Muon` processes one matrix after another, and the tests compare this implementation with it. Here all
+matrices of one shape are orthogonalized as one batch, which takes half the time for small models.
 """
 
 import math
@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 NS_STEPS = 5
-# Of the polynomial a·s + b·s³ + c·s⁵ that each step applies to every singular value s. Jordan et al. chose them so that
-# small ones grow fast, at the price of ending near 1 (between 0.7 and 1.2) and not exactly there.
+# Coefficients of the polynomial a·s + b·s³ + c·s⁵ that each step applies to every singular value s. Jordan et al. chose
+# them so that small values grow fast, at the price of ending only near 1 (between 0.7 and 1.2).
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
@@ -30,7 +30,7 @@ class Muon(torch.optim.Optimizer):
         lr: the learning rate, on AdamW's scale: see `step`.
         weight_decay: each step shrinks the matrices by lr · weight_decay.
         momentum: the fraction of the gradient's moving average that is kept at each step.
-        dtype: the number format in which to orthogonalize: bfloat16 where the hardware is fast at it.
+        dtype: the number format for the orthogonalization: bfloat16 if the hardware is fast at it.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """The named recipes: what `python train.py NAME` trains.
 
-Each states what to expect, so that you know before the run what a good result is, and after it whether you got one.
+Each states the expected result, so that you know before the run what is good, and after it whether you got there.
 Losses are over the whole validation split, in nats per token; times are for two laptop-class CPU cores unless stated.
 """
 
@@ -13,7 +13,7 @@ from llmasos.console import command
 from llmasos.errors import UserError, nearest
 from llmasos.training.recipe import MODEL_PARTS, MODEL_SIZES, SET_BY_INIT, Recipe, make_recipe, refuse_set_by_init
 
-SHIPPED = {"runs/bert-storyworld": "storyworld-bert"}  # runs that recipes start from, and the same as a shipped model
+SHIPPED = {"runs/bert-storyworld": "storyworld-bert"}  # run that recipes start from → the same, shipped
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class NamedRecipe:
     settings: dict[str, Any]
 
 
-FAST_TRAINING: dict[str, Any] = {  # the model and the optimizer's settings that learn most in two minutes
+FAST_TRAINING: dict[str, Any] = {  # the model and optimizer settings that learn most in two minutes
     "model": "modern-laptop",
     "optimizer": "muon",
     "learning_rate": 1.5e-2,
@@ -424,7 +424,7 @@ def named_recipe(name: str, **changes: Any) -> Recipe:
 
 
 def or_from_shipped(recipe: Recipe, say: Callable[[str], None]) -> Recipe:
-    """A named recipe that can start: if the run that it starts from is not there, it starts from a shipped model.
+    """A named recipe that can start: if the run that it starts from does not exist, it starts from a shipped model.
 
     Args:
         recipe: by `named_recipe`, without an `init_from` of the user's.

@@ -7,12 +7,12 @@ update is scaled to the size of AdamW's, so one learning rate serves both.
 
 Weight decay applies to matrices and embeddings only: pulling a bias or a norm's weight towards zero makes no sense.
 
-Muon is for whole matrices: the two factors of a LoRA adapter are thin, and their product is what has directions. They
-are left to AdamW.
+Muon is for whole matrices: the two factors of a LoRA adapter are thin, and their product is what has directions. AdamW
+trains them.
 
-**Depth.** Fine-tuning may leave the lower layers alone, which hold what is common to all texts: `freeze` keeps the
-embeddings and the first blocks as they are, and with `layerwise_lr_decay` each layer learns more slowly than the one
-above it (Howard & Ruder 2018, section 3.2).
+**Depth.** Fine-tuning may leave the lower layers alone, whose features are common to all texts: `freeze` freezes the
+embeddings and the first blocks, and with `layerwise_lr_decay` each layer learns more slowly than the one above it
+(Howard & Ruder 2018, section 3.2).
 
 **Width.** With `mup_base_width` in the model's config, the rates of matrices fall as the model becomes wider
 (`models/mup.py`).
@@ -32,7 +32,7 @@ from llmasos.training.device import pick_precision
 from llmasos.training.muon import Muon
 from llmasos.training.recipe import SCHEDULES, TrainingSettings
 
-DECAY_FRACTION = 0.2  # of the steps: the last part of a run, in which the "wsd" schedule decays
+DECAY_FRACTION = 0.2  # the last fraction of the steps, in which the "wsd" schedule decays
 # Matrices from features to features: those inside the blocks, BERT's pooler, and the first layer of its masked-LM head.
 HIDDEN = re.compile(r"blocks\.|\bpooler\.|\bdense\.")
 NOT_HIDDEN = re.compile(r"\.lora_|\.router\.")  # thin factors; a matrix from features to a choice
@@ -76,10 +76,10 @@ def make_optimizers(model: Model, settings: TrainingSettings) -> list[torch.opti
 
 
 def lay_out_in_rows(model: Model) -> None:
-    """Give every parameter memory of its own, row after row.
+    """Give every parameter its own contiguous memory.
 
-    torch's fused AdamW on a CPU takes numbers in the order of memory. It changes the wrong ones, without a word, if a
-    parameter is part of a larger tensor with other numbers in between, as GPT-2's published queries, keys and values.
+    On a CPU, torch's fused AdamW processes numbers in memory order. It silently changes the wrong ones if a parameter
+    is a view of a larger tensor with other numbers in between, such as GPT-2's published queries, keys and values.
     """
     for parameter in model.parameters():
         if not parameter.is_contiguous():

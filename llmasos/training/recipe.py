@@ -1,4 +1,4 @@
-"""A recipe: every setting of a training run, in four typed and checked parts.
+"""Recipes: every setting of a training run, in four typed and checked parts.
 
     recipe.data        what to train on, and how text becomes token ids
     recipe.model       the architecture, and where its weights start
@@ -25,15 +25,15 @@ from llmasos.settings import Settings, add_flag, flag_name, flag_of, setting
 
 PRECISIONS = ("fp32", "bf16", "fp16")
 SCHEDULES = ("cosine", "linear", "wsd")
-EXAMPLE_SETTINGS = ("languages", "skip_bad", "train_examples")  # which plain text does not have
+EXAMPLE_SETTINGS = ("languages", "skip_bad", "train_examples")  # these do not apply to plain text
 MODEL_SIZES = (
     "context_length", "n_layers", "n_heads", "n_kv_heads", "d_model", "d_ff", "n_experts", "n_active_experts",
 )  # fmt: skip
-MODEL_PARTS = ("positions", "norm", "activation")  # of which the blocks are made
+MODEL_PARTS = ("positions", "norm", "activation")  # the variants of a block
 FIXED_BY_WEIGHTS = tuple(
     name for name in (*MODEL_SIZES, *MODEL_PARTS) if name != "context_length"
 )  # what weights depend on
-SET_BY_INIT = ("model", "tokenizer", "vocab_size", "lowercase")  # --init-from brings its own
+SET_BY_INIT = ("model", "tokenizer", "vocab_size", "lowercase")  # --init-from determines these
 SET_BY_TEACHER = ("tokenizer", "vocab_size", "lowercase")  # a student reads with the tokenizer of its --teacher
 
 

@@ -1,8 +1,8 @@
-"""Ring all-reduce by hand: n processes add up a tensor, and each sends only to its right-hand neighbor.
+"""Ring all-reduce by hand: n processes sum a tensor, and each sends only to its right-hand neighbor.
 
-The obvious way, everybody sends everything to one process that adds it up and sends it back, makes that one process
-move 2 (n - 1) times the tensor. In a ring all of them work at the same time (Patarasuk & Yuan 2009): the tensor is cut
-into n chunks, and in each step every process passes one chunk on.
+In the obvious approach, every process sends its tensor to one process, which sums them and sends the result back; that
+process has to move 2 (n - 1) times the tensor. In a ring all of them work at the same time (Patarasuk & Yuan 2009): the
+tensor is cut into n chunks, and in each step every process passes one chunk on.
 
     reduce-scatter, n - 1 steps: add what comes from the left to your own chunk of that number, pass the sum on.
         Then process r has the whole sum of chunk r.
@@ -26,7 +26,7 @@ Result = TypeVar("Result")
 
 
 class Ring(ABC):
-    """This process's place among n = `size` processes in a ring, and the bytes it has sent."""
+    """This process's place in a ring of n = `size` processes, and the bytes it has sent."""
 
     def __init__(self, rank: int, size: int):
         self.rank, self.size, self.bytes_sent = rank, size, 0
@@ -54,17 +54,17 @@ class ProcessRing(Ring):
             dist.P2POp(dist.isend, outgoing, (self.rank + 1) % self.size),
             dist.P2POp(dist.irecv, incoming, (self.rank - 1) % self.size),
         ]
-        for transfer in dist.batch_isend_irecv(transfers):  # as one: NCCL may wait in a send until somebody receives
+        for transfer in dist.batch_isend_irecv(transfers):  # as one: NCCL may block in a send until the peer receives
             transfer.wait()
         return incoming
 
 
 class ThreadRing(Ring):
-    """A ring of threads in one process, to try things out: see `in_threads`."""
+    """A ring of threads in one process, for experiments: see `in_threads`."""
 
     def __init__(self, rank: int, queues: list[Queue]):
         super().__init__(rank, len(queues))
-        self._queues = queues  # number r holds what is on its way to r
+        self._queues = queues  # queue r holds messages on their way to r
 
     def _exchange(self, outgoing: Tensor) -> Tensor:
         self._queues[(self.rank + 1) % self.size].put(outgoing.clone())
@@ -74,7 +74,7 @@ class ThreadRing(Ring):
         return incoming
 
     def close(self) -> None:
-        """Tell the right-hand neighbor that nothing more will come."""
+        """Signal to the right-hand neighbor that there will be no more messages."""
         self._queues[(self.rank + 1) % self.size].put(None)
 
 
@@ -110,7 +110,7 @@ def reduce_scatter(chunks: Tensor, ring: Ring) -> Tensor:
     """The sum over all processes of chunk number `ring.rank`.
 
     Args:
-        chunks: (n, k), this process's summands; left as it is.
+        chunks: (n, k), this process's summands; not modified.
         ring: this process's place.
 
     Returns:
@@ -133,12 +133,12 @@ def all_gather(chunk: Tensor, ring: Ring) -> Tensor:
 
 
 def all_reduce(tensor: Tensor, ring: Ring) -> Tensor:
-    """The sum of a tensor over all processes; every process gets the same bits. Any shape; left as it is."""
+    """The sum of a tensor over all processes; every process gets the same bits. Any shape; not modified."""
     return join(all_gather(reduce_scatter(split(tensor, ring.size), ring), ring), tensor)
 
 
 def split(tensor: Tensor, n: int) -> Tensor:
-    """The numbers of a tensor in n equal chunks (n, k), filled up with zeros.
+    """The numbers of a tensor in n equal chunks (n, k), padded with zeros.
 
     >>> split(torch.tensor([[1, 2, 3], [4, 5, 6]]), 4)
     tensor([[1, 2],
@@ -158,5 +158,5 @@ def join(chunks: Tensor, like: Tensor) -> Tensor:
 
 
 def all_reduce_bytes(n_bytes: int, n: int) -> float:
-    """What each of n processes sends to add up a tensor of this many bytes: 2 (n - 1) / n times as much."""
+    """The bytes each of n processes sends to sum a tensor of `n_bytes` bytes: 2 (n - 1) / n times as many."""
     return 2 * (n - 1) / n * n_bytes

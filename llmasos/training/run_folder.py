@@ -1,11 +1,11 @@
-"""The folder of a run: choosing, creating and resuming it, without ever touching what is not its own.
+"""The folder of a run: choosing, creating and resuming it, without ever touching other files.
 
     origin.json      what the run was started with: its id, all settings, the model's config, the data's fingerprint, …
     tokenizer/       likewise; its checksums are in origin.json
-    recipe.json      the settings once more, to be read by people
+    recipe.json      the settings again, for people to read
     metrics.jsonl    see `log`
     checkpoints/     see `checkpoints`; each holds the origin and the tokenizer, too
-    results.json     how good the model is, after the last step
+    results.json     the evaluation after the last step
 
 Everything outside `checkpoints/` can be lost or damaged: the newest checkpoint has all that is needed to continue.
 """
@@ -37,16 +37,16 @@ if TYPE_CHECKING:
 
 RUNS = Path("runs")
 RECIPE, TOKENIZER = "recipe.json", "tokenizer"
-RESULTS = "results.json"  # the report of a run that has taken all its steps
+RESULTS = "results.json"  # the report of a completed run
 BASELINE = "without-init"  # inside a run's folder, the same run without the weights of --init-from
 Say = Callable[[str], None]
 
 
 def choose_run_folder(name: str, out_dir: str | None, resume: bool) -> Path:
-    """The folder of a new or resumed run.
+    """Choose the folder of a new or resumed run.
 
     Args:
-        name: of the run (see `run_name`).
+        name: the run's name (see `run_name`).
         out_dir: the folder if the user names one; None = runs/NAME, or runs/NAME-2, -3, …: the first that is free (for
             a new run) or the last that is not (to resume).
         resume: whether the run is resumed.
@@ -75,20 +75,21 @@ def choose_run_folder(name: str, out_dir: str | None, resume: bool) -> Path:
 def run_of_this_launch(name: str, out_dir: str | None) -> Path | None:
     """The run that this call of torchrun started before it had to restart its processes (`--max-restarts`), if any.
 
-    See `choose_run_folder` for the arguments. The run is then continued without `--resume`: no user is there to add it.
+    See `choose_run_folder` for the arguments. The run is then continued without `--resume`, since no user is there to
+    add it.
     """
     if not is_restart():
         return None
     numbered = [RUNS / name, *RUNS.glob(f"{name}-*")] if out_dir is None else [user_path(out_dir)]
     for run in filter(holds_run, numbered):
-        with suppress(UserError):  # a damaged one, or that of somebody else
+        with suppress(UserError):  # a damaged run, or another user's
             if find_origin(run, lambda text: None)[0].get("launch") == launch_id():
                 return run
     return None
 
 
 def refuse_to_overwrite(run: Path) -> None:
-    """Raise UserError if a new run in this folder would get mixed up with another one or other files."""
+    """Raise UserError if a new run in this folder would be mixed with another run or other files."""
     if is_free(run):
         return
     if not run.is_dir():
@@ -116,10 +117,10 @@ def run_lock(run: Path) -> Iterator[None]:
     def refuse() -> None:
         raise UserError(f"another process is training in {run} at this moment; wait for it, or choose another --out.")
 
-    folder = Path(os.path.realpath(run))  # a run with two names is one run
+    folder = Path(os.path.realpath(run))  # a run with two paths is still one run
     with lock(folder.parent / f".{folder.name}.lock", on_wait=refuse):
         for path in (folder, folder / CHECKPOINTS):
-            clean_up_folder(path)  # after a process that was killed while it wrote
+            clean_up_folder(path)  # left by a process that was killed while writing
         yield
 
 
@@ -134,7 +135,7 @@ def is_free(run: Path) -> bool:
 
 
 def is_unused(path: Path, origin: dict[str, Any]) -> bool:
-    """Whether a path besides origin and tokenizer is as it is in a run that has not taken a step."""
+    """Whether a path other than origin and tokenizer is as in a run that has not taken a step."""
     try:
         return (
             (path.name == RECIPE and read_json(path) == origin["recipe"])
@@ -166,7 +167,7 @@ def read_results(run: Path) -> dict[str, Any] | None:
 
 
 def write_results(run: Path, results: dict[str, Any], say: Say) -> None:
-    """Write the results of a run; something else under their name is kept under another."""
+    """Write the results of a run; any other file of that name is renamed and kept."""
     if os.path.lexists(run / RESULTS) and read_results(run) is None:
         say(f"{run / RESULTS} held no results of a run; it is now {set_aside(run / RESULTS).name}.")
     write_json(run / RESULTS, results)
@@ -179,19 +180,19 @@ def new_origin(
     initial_weights: str | None,
     teacher: str | None = None,
 ) -> dict:
-    """What a new run is started with.
+    """Describe what a new run is started with.
 
     Args:
         recipe: all settings.
-        config: of the model.
-        data_fingerprint: changes with the data.
+        config: the model's config.
+        data_fingerprint: a fingerprint of the data.
         initial_weights: a checksum of the weights of `--init-from`; None = random weights.
         teacher: a checksum of the weights of `--teacher`; None = there is none.
     """
-    import torch  # here, because finding a run needs none of it
+    import torch  # here, because finding a run does not need torch
 
     return {
-        "run": uuid.uuid4().hex,  # tells its checkpoints from those of other runs
+        "run": uuid.uuid4().hex,  # distinguishes its checkpoints from those of other runs
         "recipe": recipe.flat(),
         "config": config.to_dict(),
         "data_fingerprint": data_fingerprint,
@@ -203,7 +204,7 @@ def new_origin(
 
 
 def make_run_folder(run: Path, origin: dict[str, Any], tokenizer: Tokenizer) -> None:
-    """Make the folder of a new run. Another process may have used it since it was chosen.
+    """Create the folder of a new run. Another process may have used it since it was chosen.
 
     A folder that does not exist appears completely or not at all. An existing one stays (it may be a link, or belong to
     a container); there `origin.json` comes last.
@@ -213,7 +214,7 @@ def make_run_folder(run: Path, origin: dict[str, Any], tokenizer: Tokenizer) -> 
         with write_folder(run) as folder:
             write_origin(folder, origin, tokenizer)
         return
-    if (run / ORIGIN).is_file():  # of a run that never took a step, with another tokenizer perhaps
+    if (run / ORIGIN).is_file():  # of a run that never took a step, perhaps with another tokenizer
         for name in own_files(run / ORIGIN):
             (run / name).unlink()
     write_origin(run, origin, tokenizer)
@@ -232,7 +233,7 @@ def find_origin(run: Path, say: Say) -> tuple[dict[str, Any], Path]:
     """What a run was started with, and the folder of its tokenizer: from the run's folder or its newest checkpoint.
 
     Raises:
-        UserError: it is damaged and there is no checkpoint, or a file may not be read.
+        UserError: it is damaged and there is no checkpoint, or there is no permission to read a file.
     """
     reason, origin = find_corruption(run / ORIGIN), read_sealed(run / ORIGIN)
     if reason is None and origin is not None:
@@ -248,7 +249,7 @@ def find_origin(run: Path, say: Say) -> tuple[dict[str, Any], Path]:
 
 
 def update_origin(run: Path, origin: dict[str, Any], recipe: Recipe, tokenizer: Tokenizer, say: Say) -> dict[str, Any]:
-    """Write the settings of a resumed run for the next time, and once more what is damaged or lost in its folder.
+    """Save the settings of a resumed run, and restore what is damaged or lost in its folder.
 
     Returns:
         The origin with these settings.
@@ -280,7 +281,7 @@ def is_json(path: Path, value: Any) -> bool:
 def check_checkpoints_are_there(run: Path) -> None:
     """Raise UserError if the run has written checkpoints that are gone, so that it would start from the beginning.
 
-    A checkpoint follows every validation. So if there are numbers of later steps than that, there was one.
+    A checkpoint follows every validation. So if the log goes beyond the first validation, there was a checkpoint.
     """
     lines = read_metrics(run)
     validated = [line["step"] for line in lines if "val_loss" in line]
@@ -292,7 +293,7 @@ def check_checkpoints_are_there(run: Path) -> None:
 
 
 def resumed_recipe(run: Path, changes: dict[str, Any]) -> Recipe:
-    """The recipe of a run with the flags of this call, which may change its length and output but nothing else.
+    """Return a run's recipe with the flags of this call, which may only change its length and output.
 
     Raises:
         UserError: a flag would make it another run.

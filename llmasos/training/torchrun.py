@@ -1,4 +1,4 @@
-"""What torchrun tells this process in environment variables: its rank, the number of processes, and the launch."""
+"""torchrun's environment variables for this process: its rank, the number of processes, and the launch."""
 
 import os
 import platform
@@ -8,7 +8,7 @@ from llmasos.errors import UserError, shown
 
 
 def use_torchrun() -> str:
-    """What to do about an environment that is not torchrun's."""
+    """Advice for an environment that torchrun has not set up."""
     train = command("train").removeprefix("python ")
     return f"start several processes with `torchrun --nproc-per-node N {train} …`, or unset WORLD_SIZE"
 
@@ -28,9 +28,9 @@ def read_variable(name: str, at_least: int, at_most: int, default: int | None = 
 
 
 def launch_id() -> str | None:
-    """What tells this call of torchrun from all others, also after a restart of its processes; None without torchrun.
+    """An id of this call of torchrun, which stays the same when its processes are restarted; None without torchrun.
 
-    It is the `--rdzv-id`, which several machines need. Without one, the id of torchrun's own process is used.
+    It is the `--rdzv-id`, which is required with several machines, or else the process id of torchrun.
     """
     name = os.environ.get("TORCHELASTIC_RUN_ID")
     return f"{platform.node()}-{os.getppid()}" if name == "none" else name
@@ -42,6 +42,6 @@ def is_restart() -> bool:
 
 
 def rank_in_words() -> str:
-    """Which process this is, for a message; "" if it is the only one or the main one."""
+    """Describe which process this is, for a message; "" if it is the only one or the main one."""
     rank, size = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
     return "" if rank == "0" or size == "1" else f" (in process {rank} of {size})"

@@ -1,15 +1,15 @@
-"""ZeRO-1 by hand: n processes train one model, and each keeps an n-th of the optimizer's state.
+"""ZeRO-1 by hand: n processes train one model, and each keeps an n-th of the optimizer state.
 
-AdamW keeps two numbers for each weight, and with copies of the model on n processes all of them keep the same two. But
-AdamW treats every weight by itself. So each process can update an n-th of the weights alone, and needs the state of
-these only (Rajbhandari et al. 2020, stage 1):
+AdamW keeps two numbers for each weight, and with copies of the model on n processes, all of them keep the same two. But
+AdamW updates every weight independently. So each process can update an n-th of the weights, and needs only their state
+(Rajbhandari et al. 2020, stage 1):
 
     reduce-scatter: each process gets the sum of the gradients of its own n-th
     step:           it updates this n-th
-    all-gather:     everybody gets the updated weights of all
+    all-gather:     every process gets all updated weights
 
-which sends as many bytes as the all-reduce of the gradients that it replaces. Of the 16 bytes for each weight in fp32
-(weight, gradient, two moments), 8 + 8 / n are left. torch's own is
+This sends as many bytes as the all-reduce of the gradients that it replaces. Each weight takes 8 + 8 / n bytes in fp32
+instead of 16 (weight, gradient, two moments). torch's implementation is
 `torch.distributed.optim.ZeroRedundancyOptimizer`.
 """
 
@@ -29,10 +29,10 @@ class ZeroOptimizer:
 
     Args:
         groups: parameter groups as torch's optimizers take them: `[{"params": […], "weight_decay": 0.1}, …]`. All
-            processes have the same weights to begin with.
-        make_optimizer: makes the optimizer of the groups it is given; one that treats each weight by itself, such as
-            AdamW. (Muon does not: it needs whole matrices.)
-        ring: this process's place.
+            processes must start with the same weights.
+        make_optimizer: makes an optimizer for these groups; it must update each weight independently, such as AdamW.
+            (Muon does not: it needs whole matrices.)
+        ring: this process's place in the ring.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class ZeroOptimizer:
         return norm
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
+        """Delete the gradients."""
         for params, shard in zip(self.parameters, self.shards, strict=True):
             for p in (*params, shard):
                 p.grad = None

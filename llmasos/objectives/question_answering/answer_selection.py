@@ -1,7 +1,7 @@
-"""From a model's logits to an answer: the best span over all windows of a question.
+"""Select an answer from a model's logits: the best span over all windows of a question.
 
 A predicted answer is cut out of the original context by the character offsets of its tokens, never decoded from
-tokens, so it looks exactly as it does in the context. White space at its ends, which may belong to a bpe token, is
+tokens, so it looks exactly as it does in the context. White space at its ends, which may be part of a BPE token, is
 stripped.
 """
 
@@ -56,7 +56,7 @@ def best_answer(
     """The best span over all windows of one question, or no answer (Devlin et al. 2019, section 4.3).
 
     The score of a span is its start logit plus its end logit. The null score, that of "no answer", is in each window
-    the sum of the classification token's two logits; over all windows the smallest one counts.
+    the sum of the classification token's two logits; the minimum over all windows is used.
 
     Args:
         context: the text that the windows are parts of.

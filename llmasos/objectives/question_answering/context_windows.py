@@ -1,4 +1,4 @@
-"""Long contexts as overlapping windows, each with the whole question before it.
+"""Split long contexts into overlapping windows, each preceded by the whole question.
 
 Neighboring windows share `stride` tokens, so an answer of up to stride + 1 tokens is complete in at least one of them:
 
@@ -7,10 +7,10 @@ Neighboring windows share `stride` tokens, so an answer of up to stride + 1 toke
                         d e f g h
                               g h i j
 
-In training, a window without the complete answer is an example of a context without it.
+In training, a window without the complete answer is an unanswerable example.
 
-Answers are given in characters of the context, models work with tokens. An answer's tokens are the fewest that cover
-all its characters.
+Answers are given as characters of the context, but models work with tokens. An answer's tokens are the fewest that
+cover all its characters.
 """
 
 from bisect import bisect_left, bisect_right
@@ -42,9 +42,8 @@ class ContextWindow(NamedTuple):
 
 
 def make_windows(qa: QA, tokenizer: Tokenizer, context_length: int, stride: int) -> list[ContextWindow]:
-    """Cut a question's context into overlapping windows, at least one. Of several answers the first is the label.
-
-    A question that would take more than half of the room loses its end.
+    """Cut a question's context into overlapping windows, at least one. If there are several answers, the first is the
+    label. A question that would take more than half of the room is truncated.
 
     Args:
         qa: the question.
