@@ -126,8 +126,8 @@ render = Exercise(
         Misconception(
             "the generation prompt is missing",
             chatml_of(prompt=""),
-            "You ignored add_generation_prompt. The model then has to decide first *who* speaks, and may continue as the "
-            "user.",
+            "You ignored add_generation_prompt. The model then has to decide first *who* speaks, and may continue as "
+            "the user.",
             "What should come at the end, for the assistant to continue?",
             "14.1",
         ),
