@@ -1,4 +1,4 @@
-"""How good: metrics over predictions and references, each with a 95 % interval, and a handful of real mistakes."""
+"""Evaluation: metrics over predictions and references, each with a 95 % interval, and a handful of real mistakes."""
 
 from typing import TYPE_CHECKING
 

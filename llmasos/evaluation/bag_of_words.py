@@ -3,8 +3,9 @@
     log p(label | text)  =  log p(label)  +  Σ over the words w of the text  log p(w | label)  +  constant
     p(w | label)         =  (count of w in the texts of the label + 1) / (words in the texts of the label + V)
 
-The added 1 (Laplace) keeps a word that a label never had from ruling the label out; words that no training text had are
-skipped (McCallum and Nigam 1998, the multinomial model). A classifier that reads order and context should beat it.
+The added 1 (Laplace) prevents a word never seen with a label from ruling that label out; words that are in no training
+text are skipped (McCallum and Nigam 1998, the multinomial model). A classifier that reads order and context should beat
+it.
 """
 
 from collections import Counter

@@ -1,4 +1,4 @@
-"""What a model associates: counterfactual pairs, and how sampling amplifies a preference.
+"""Bias: counterfactual pairs, and how sampling amplifies a preference.
 
 A *counterfactual pair* is two prompts that differ in one word, such as "boy" and "girl". A model that treats both alike
 gives their continuations the same probabilities. The measure is the difference of the log odds of one continuation
@@ -8,7 +8,7 @@ coreference):
     ln [p(brave | boy) / p(shy | boy)] - ln [p(brave | girl) / p(shy | girl)]        0 = no difference
 
 **Amplification.** Sampling at temperature τ raises every probability to the power 1/τ. A preference of 0.8 to 0.2 in
-the data, learned perfectly, becomes 0.94 to 0.06 at τ = ½, and certainty with greedy decoding (`amplified`).
+the data, learned perfectly, becomes 0.94 to 0.06 at τ = ½, and 1 to 0 with greedy decoding (`amplified`).
 """
 
 import itertools
@@ -38,7 +38,7 @@ class CounterfactualPair:
 
     Attributes:
         first, second: the prompts.
-        continuation, alternative: what is compared after each of them.
+        continuation, alternative: the two continuations compared after each of them.
     """
 
     first: str

@@ -4,7 +4,7 @@
 
 Precision p_n is the fraction of the hypotheses' n-grams that occur in the reference, each at most as often as there
 ("the the the" does not score three times). It is a fraction of the whole corpus, not a mean over sentences. A
-hypothesis could have high precision by saying little, so a corpus shorter than its reference is punished:
+hypothesis could have high precision by saying little, so a corpus shorter than its reference is penalized:
 
     BLEU = 100 · BP · (p₁ p₂ p₃ p₄)^(1/4)          BP = 1 if h ≥ r, else exp(1 - r/h)
 
@@ -17,7 +17,7 @@ tokenized already).
 
 **Smoothing** handles an order without any match, which would make the product 0 (Chen and Cherry 2014): "none"
 leaves it; "floor" counts 0.1 matches; "add-k" adds 1 to matches and totals of the orders 2 to 4; "exp" gives the first
-order without a match half a match, the next a quarter, and so on. It matters for single sentences only.
+order without a match half a match, the next a quarter, and so on. It only matters for single sentences.
 """
 
 import re
@@ -75,7 +75,7 @@ def bleu(
         tokenize: "13a", "intl", "zh", "char" or "none".
         lowercase: compare without regard to case.
         smoothing: "exp", "none", "floor" or "add-k".
-        smoothing_value: of floor (None = 0.1) or add-k (None = 1).
+        smoothing_value: the value for "floor" (None = 0.1) or "add-k" (None = 1).
         effective_order: leave out orders for which no hypothesis is long enough; for scores of single sentences.
 
     Raises:
@@ -108,7 +108,7 @@ def bleu(
 def bleu_statistics(
     predictions: Sequence[str], references: Sequence[Sequence[str]], tokenize: str = "13a", lowercase: bool = False
 ) -> np.ndarray:
-    """What each sentence adds to the corpus score: (n, 10) integers.
+    """Each sentence's contribution to the corpus score: (n, 10) integers.
 
     Columns: hypothesis length, reference length, matches of order 1 … 4, n-grams of order 1 … 4.
     """

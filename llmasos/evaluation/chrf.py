@@ -9,7 +9,8 @@ over the orders, and
     chrF = 100 · (1 + β²) · P · R / (β² · P + R)          β = 2: recall weighs more than precision
 
 A word with a wrong ending scores nothing in BLEU but most of its characters here, which is why chrF agrees better with
-people where words have many forms. It needs no tokenizer. chrF++ averages over runs of one and two words as well.
+human judgments in languages whose words have many forms. It needs no tokenizer. chrF++ averages over runs of one and
+two words as well.
 """
 
 import string
@@ -67,7 +68,9 @@ def chrf_statistics(
     beta: float = 2,
     lowercase: bool = False,
 ) -> np.ndarray:
-    """What each sentence adds to the corpus score: (n, 3 · orders), for each order (hypothesis, reference, matches)."""
+    """Each sentence's contribution to the corpus score: (n, 3 · orders), for each order (hypothesis, reference,
+    matches).
+    """
     rows = []
     for prediction, several in zip(predictions, references, strict=True):
         hypothesis = _counts(prediction, char_order, word_order, lowercase)
@@ -77,7 +80,7 @@ def chrf_statistics(
             reference_counts = _counts(reference, char_order, word_order, lowercase)
             for predicted, expected in zip(hypothesis, reference_counts, strict=True):
                 n_expected = expected.total()
-                # Where the reference is too short for this order, the hypothesis is not blamed for its n-grams.
+                # Where the reference is too short for this order, the hypothesis is not penalized for its n-grams.
                 row += [predicted.total() if n_expected else 0, n_expected, (predicted & expected).total()]
             candidates.append(row)
         best = int(chrf_from_sums(np.array(candidates), beta).argmax()) if len(candidates) > 1 else 0

@@ -7,11 +7,11 @@
     macro-F1   the mean of the classes' F1: a rare class counts as much as a frequent one
 
 where TP, FP, FN count true positives, false positives and false negatives of one label (van Rijsbergen 1979, chapter
-7). Accuracy means little without its baseline: if 90 % of the examples have one label, always giving that one is 90 %
-right and has learned nothing (`majority_baseline`).
+7). Accuracy means little without its baseline: if 90 % of the examples have the same label, a classifier that always
+predicts it is 90 % right and has learned nothing (`majority_baseline`).
 
-**Calibration**: of the answers given with 80 % confidence, 80 % should be right (`calibration_error`). A classifier
-that is too sure of itself, or not sure enough, is fixed by one number (`fit_temperature`).
+**Calibration**: of the answers given with 80 % confidence, 80 % should be right (`calibration_error`). An over- or
+underconfident classifier is corrected by one number (`fit_temperature`).
 
 Labels may be names or numbers.
 """
@@ -53,7 +53,8 @@ def majority_baseline(references: Sequence[Label], training: Sequence[Label] | N
 def confusion_matrix(
     predictions: Sequence[Label], references: Sequence[Label], labels: Sequence[Label] | None = None
 ) -> np.ndarray:
-    """How often each label was taken for each: (C, C) integers, one row per true label, one column per predicted one.
+    """How often each label was predicted for each true label: (C, C) integers, a row per true label, a column per
+    prediction.
 
     >>> confusion_matrix(["good", "bad", "bad"], ["good", "bad", "good"], ["bad", "good"]).tolist()
     [[1, 0], [1, 1]]
@@ -142,16 +143,16 @@ def calibration_error(confidences: Sequence[float], correct: Sequence[bool], bin
     """The expected calibration error: the gap between confidence and accuracy (Guo et al. 2017, equation 3).
 
     The answers are sorted into bins of equal width by their confidence. In each bin mean confidence and accuracy are
-    compared, and the gaps are averaged, weighted by the bins' sizes. Chance alone makes gaps: of few examples even a
-    perfectly calibrated model shows an error above 0, and the bootstrap interval is a little too high.
+    compared, and the gaps are averaged, weighted by the bins' sizes. Chance alone causes gaps: with few examples, even
+    a perfectly calibrated model has an error above 0, and the bootstrap interval is slightly too high.
 
     Args:
         confidences: (n,) the probability that the model gave to the label it chose.
         correct: (n,) whether it was right.
-        bins: how many.
+        bins: the number of bins.
 
     Raises:
-        UserError: unequal numbers, nothing at all, or a confidence that is no probability.
+        UserError: unequal numbers, nothing at all, or a confidence that is not a probability.
     """
     check_pairs(confidences, correct)
     confidence, right = np.asarray(confidences, dtype=np.float64), np.asarray(correct, dtype=np.float64)
@@ -175,7 +176,7 @@ def calibration_error(confidences: Sequence[float], correct: Sequence[bool], bin
 def fit_temperature(logits: np.ndarray, labels: Sequence[int]) -> float:
     """The temperature τ for which softmax(logits / τ) makes the true labels most likely (Guo et al. 2017, section 4.2).
 
-    It changes how sure a classifier is, never what it answers. Fit it on examples that were not trained on, and measure
+    It changes how confident a classifier is, never its answer. Fit it on held-out examples, and measure
     it on others. The mean loss is convex in 1/τ, and its derivative says on which side of a τ its minimum is:
 
         d loss / d (1/τ)  =  mean over the examples of (mean logit under softmax(logits / τ) - logit of the true label)

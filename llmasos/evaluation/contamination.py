@@ -1,7 +1,7 @@
-"""Contamination: how much of a test is in the training data, word for word.
+"""Contamination: the fraction of a test set that is in the training data, word for word.
 
 A run of n words (an n-gram; 13 in Brown et al. 2020, appendix C) that a test text shares with the training data is
-unlikely to be a coincidence. A text with such a run may have been learned by heart, so its score says little. Words are
+unlikely to be a coincidence. A text with such a run may have been memorized, so its score says little. Words are
 compared in lower case without punctuation. The training data is read once and not kept.
 """
 

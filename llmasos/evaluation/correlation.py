@@ -1,4 +1,4 @@
-"""How well numbers agree with others, whatever their unit: the correlations of Pearson and of Spearman.
+"""Pearson's and Spearman's correlation: how well two lists of numbers agree, whatever their units.
 
 Pearson    r = Σ (x - x̄)(y - ȳ) / √(Σ (x - x̄)² · Σ (y - ȳ)²)      how near the points are to a straight line
 Spearman   Pearson's of the ranks; equal numbers share their mean rank         whether the order is the same
@@ -15,8 +15,7 @@ from llmasos.evaluation.metric import Metric, check_pairs
 def correlations(predictions: Sequence[float], references: Sequence[float]) -> list[Metric]:
     """Pearson's and Spearman's correlation, each with a bootstrap interval.
 
-    The interval of Spearman's is for the ranks as they are among all numbers. Numbers that are all equal correlate
-    with nothing: 0.
+    Spearman's interval keeps each number's rank among all numbers. If all numbers are equal, the correlation is 0.
 
     >>> for metric in correlations([1, 2, 3, 4] * 10, [1, 2, 3, 10] * 10):
     ...     print(metric)

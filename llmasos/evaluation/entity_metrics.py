@@ -1,4 +1,4 @@
-"""How many names were found: precision, recall and F1 over whole names (Tjong Kim Sang & De Meulder 2003).
+"""Entity metrics: precision, recall and F1 over whole names (Tjong Kim Sang & De Meulder 2003).
 
     precision  of the names that were predicted, the fraction that is right       P = correct / predicted
     recall     of the names that are there, the fraction that was found           R = correct / there
@@ -6,7 +6,7 @@
 
 A name is right only if its first word, its last word and its type are: half a name is as wrong as none. The counts of
 all texts are added first (micro-average). Labels are read as `conlleval` reads them (`datasets/tagging.py`), also ones
-that no scheme allows, such as an I- after O; where nothing is to be divided by, a value is 0.
+that no scheme allows, such as an I- after O; a value whose denominator is 0 is 0.
 """
 
 from collections import Counter
@@ -115,7 +115,7 @@ def most_frequent_labels(
     """Label each word as it was labeled most often in training, and words that were not there with O.
 
     It is the baseline of the shared task (Tjong Kim Sang & De Meulder 2003, section 3), without its condition that a
-    whole name must have been seen: what can be known without looking at the words around.
+    whole name must have been seen: what can be known without looking at the context.
 
     >>> most_frequent_labels([(["Anna", "ran"], ["B-PER", "O"])], [["Ben", "saw", "Anna"]])
     [['O', 'O', 'B-PER']]

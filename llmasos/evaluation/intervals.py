@@ -1,7 +1,7 @@
 """Confidence intervals: they contain the true value in 95 of 100 repetitions.
 
 **Exact, for proportions.** Of n independent examples k are right. A proportion p is in the interval as long as k or
-more (or k or fewer) right ones are not too rare under it (Clopper and Pearson 1934):
+more (or k or fewer) right answers are not too improbable under it (Clopper and Pearson 1934):
 
     low:  the p with  P(X ≥ k | n, p) = 2.5 %          high: the p with  P(X ≤ k | n, p) = 2.5 %
 
@@ -85,11 +85,11 @@ def bootstrap(statistics: np.ndarray, combine: Combine, n_resamples: int = 1000,
         statistics: (n, k) numbers, the summands of each example.
         combine: takes sums (R, k) to scores (R,).
         n_resamples: R.
-        seed: decides which examples are drawn.
+        seed: determines which examples are drawn.
 
     Returns:
-        The low and the high end; NaN for a single example, which has no spread, and for a few that all score the same:
-        their interval would have no width, as if the score were certain.
+        The low and the high end; NaN for a single example, which has no variance, and for a few examples with equal
+        scores: their interval would have zero width, as if the score were certain.
 
     Raises:
         UserError: there are no examples.
@@ -103,7 +103,7 @@ def bootstrap(statistics: np.ndarray, combine: Combine, n_resamples: int = 1000,
     bits = np.random.PCG64(np.random.SeedSequence([seed]))
     sums = np.empty((n_resamples, statistics.shape[1]))
     for row in sums:
-        drawn = bits.random_raw(n) % np.uint64(n)  # (n,) numbers of examples; 2⁶⁴ is so large that all are as likely
+        drawn = bits.random_raw(n) % np.uint64(n)  # (n,) indices; 2⁶⁴ is so large that all are equally likely
         times = np.bincount(drawn.astype(np.int64), minlength=n)  # (n,) how often each was drawn
         row[:] = times @ statistics
     scores = combine(sums)
@@ -133,9 +133,9 @@ def with_ones(values: np.ndarray) -> np.ndarray:
 def paired_bootstrap(
     a: np.ndarray, b: np.ndarray, combine: Combine | None = None, n_resamples: int = 1000, seed: int = 0
 ) -> Metric:
-    """By how much system A is better than system B on the same examples: score of a - score of b.
+    """How much better system A is than system B on the same examples: score of a - score of b.
 
-    If the interval does not hold 0, the difference is more than luck in the choice of examples.
+    If the interval does not contain 0, the difference is more than luck in the choice of examples.
 
     >>> pretrained, random = np.array([1, 1, 0, 1] * 50), np.array([1, 0, 0, 0] * 50)  # 1 for each right answer
     >>> print(paired_bootstrap(pretrained, random))

@@ -1,4 +1,4 @@
-"""What a model remembers of individual training texts: exposure of canaries, membership inference.
+"""Memorization of individual training texts: exposure of canaries, membership inference.
 
 A *canary* is an invented secret in the training data ("The code of Ida's door is 4071."). If the model has learned it,
 it gives the secret a higher probability than all other codes in the same place. Its **exposure** (Carlini et al. 2019,
@@ -12,7 +12,7 @@ never seen is uniform, so its expected exposure is about log₂ e = 1.44 bits.
 **Membership inference** asks whether a given text was in the training data, from its loss alone (Yeom et al. 2018). The
 measure is the area under the ROC curve: the probability that a member has a lower loss than a non-member; ½ is
 guessing. Easy texts have low losses anyway, so the attack is stronger if the loss under a reference model is subtracted
-first (Carlini et al. 2022), or best of all the text's true information, where it is known.
+first (Carlini et al. 2022), or, best of all, the text's true information if it is known.
 """
 
 import math
@@ -73,7 +73,7 @@ def exposure_of(log_probs: LogProbs, template: str, secret: str, candidates: Seq
         UserError: the template has no place for the secret, or there is no other candidate.
     """
     if template.count("{}") != 1:
-        raise UserError(f"the template {template!r} must have {{}} once, where the secret stands.")
+        raise UserError(f"the template {template!r} must contain {{}} once, in place of the secret.")
     secrets = dict.fromkeys([secret, *candidates])
     if len(secrets) == 1:
         raise UserError(f"the only candidate is the secret {secret!r} itself; add the others that could be there.")
@@ -87,7 +87,7 @@ class MembershipInference:
 
     Attributes:
         auc: the area under the ROC curve, with its interval; ½ is guessing.
-        found: the true positive rate, the fraction of members that are found at this rate of false alarms.
+        found: the true positive rate, the fraction of members that are found at this false positive rate.
         false_alarms: the false positive rate, the fraction of non-members that are taken for members.
     """
 

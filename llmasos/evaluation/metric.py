@@ -1,4 +1,4 @@
-"""The result of a metric: a number and its confidence interval.
+"""Metrics: a number with its confidence interval.
 
 A score over a few examples is a rough estimate of the score over all texts. So every metric here comes with a 95 %
 confidence interval: exact for proportions (accuracy), by bootstrap for the rest, see `intervals.py`.
@@ -23,11 +23,11 @@ class Metric:
     accuracy 0.912 (95 % interval 0.893–0.929, n = 1,000)
 
     Attributes:
-        name: of the metric.
+        name: the metric's name.
         value: the number.
         low, high: the ends of its 95 % interval; NaN if the examples are too few for one.
         n: the number of examples (or tokens) it is computed from.
-        note: how it was measured, where there are several ways.
+        note: how it was measured, if there are several ways.
         digits: how many decimals are printed.
     """
 
@@ -47,7 +47,7 @@ class Metric:
         return self.name, value, "" if math.isnan(self.low) else f"{low}{dash}{high}", f"{self.n:,}", self.note
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields, for a JSON file; the ends of an interval that is not known are null."""
+        """The fields, for a JSON file; the ends of an unknown interval are null."""
         return asdict(self) | {end: None for end in ("low", "high") if math.isnan(getattr(self, end))}
 
     def __str__(self) -> str:

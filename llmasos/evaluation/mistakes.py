@@ -1,8 +1,8 @@
 """A handful of real mistakes to look at: they teach more about a model than another digit of its score.
 
-With the model's confidences (or any number that says how bad a mistake is) the most confident mistakes come first:
-there either the model has learned something wrong, or the data is. Without, a random sample is drawn by the seed, so
-that it is not always the beginning of the file that is looked at.
+With the model's confidences (or any number that says how bad a mistake is), the most confident mistakes come first:
+either the model has learned something wrong, or the data is wrong. Without them, a random sample is drawn, so that you
+do not always look at the beginning of the file.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ def choose_mistakes(
         confidences: (N,) the larger the earlier it is shown; of equal ones the first. None = a random sample, in the
             order of the data.
         n: how many at most.
-        seed: decides the sample.
+        seed: the random seed of the sample.
     """
     indices = np.flatnonzero(wrong)
     if confidences is not None:
@@ -56,7 +56,7 @@ def show_mistakes(
         chosen: indices of examples, from `choose_mistakes`.
         texts: what the model read: a sentence, a question with its context, a source.
         references, predictions: labels, answers or translations; empty ones are shown as "(nothing)".
-        confidences: shown behind the prediction.
+        confidences: shown after the prediction.
         width: longer texts are cut to this many characters.
     """
     blocks = []

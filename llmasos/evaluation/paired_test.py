@@ -1,10 +1,9 @@
-"""Is A better than B, or was it luck? A sign-flip permutation test of paired differences (Fisher 1935, section 21).
+"""Is A better than B, or is it luck? A sign-flip permutation test of paired differences (Fisher 1935, section 21).
 
-If the two were equally good, each pair (one seed, one example) could as well have come out the other way round, with
-A's and B's values exchanged: the sign of its difference is a fair coin. So the p-value is the fraction of all 2ⁿ
-choices of signs whose mean is at least as far from 0 as the observed one. It does not assume a normal distribution, and
-for a few seeds it is computed over all choices, exactly. n seeds cannot give a p-value below 2 / 2ⁿ: five or fewer
-never reach 0.05.
+If the two were equally good, each pair (one seed, one example) could just as well have had A's and B's values
+exchanged: the sign of its difference is a fair coin. So the p-value is the fraction of all 2ⁿ choices of signs whose
+mean is at least as far from 0 as the observed one. It does not assume a normal distribution, and for a few seeds it is
+computed over all choices, exactly. n seeds cannot give a p-value below 2 / 2ⁿ: five or fewer never reach 0.05.
 """
 
 from collections.abc import Sequence
@@ -25,7 +24,7 @@ def sign_flip_test(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndar
 
     Args:
         a, b: (n,), one value of each system per seed or example, in the same order.
-        seed: decides the random choices of signs, of which there are 10,000 for more than 16 pairs.
+        seed: the random seed of the choices of signs, of which there are 10,000 for more than 16 pairs.
 
     Raises:
         UserError: the numbers of values differ, or there are none.
@@ -38,7 +37,7 @@ def sign_flip_test(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndar
     n = len(differences)
     if not n:
         return 1.0
-    observed = abs(differences.sum()) - 1e-12 * abs(differences).sum()  # sums that are equal on paper may differ
+    observed = abs(differences.sum()) - 1e-12 * abs(differences).sum()  # equal sums may differ by rounding
     if n <= EXACT_UP_TO:
         signs = 1 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)  # (2ⁿ, n)
         return float((abs(signs @ differences) >= observed).mean())

@@ -15,8 +15,8 @@ only its last `stride` targets are scored, which have at least T - stride + 1 to
     window 3           . . . x        (the text ends)
 
 Every token but the first is scored exactly once, whatever the stride. stride = T is the plain split of validation, the
-cheapest; stride = 1 gives every token all the context there can be, at T times the work. A perplexity is better the
-smaller the stride, so it means little without it: the note of each score states it.
+cheapest; stride = 1 gives every token the longest possible context, at T times the cost. The smaller the stride, the
+better the perplexity, so a perplexity means little without its stride: the note of each score states it.
 """
 
 import math
@@ -58,8 +58,8 @@ def evaluate_text(
 ) -> TextMetrics:
     """Nats per token, perplexity and bits per byte of a text.
 
-    The interval is by bootstrap over blocks of context_length tokens: neighboring tokens are hard or easy together,
-    so drawing single ones would make the interval too narrow.
+    The interval is by bootstrap over blocks of context_length tokens: the difficulty of neighboring tokens is
+    correlated, so drawing single tokens would make the interval too narrow.
 
     Args:
         model: a causal model, (B, T) ids → (B, T, V) logits, with `config.context_length`.
@@ -125,7 +125,8 @@ def text_metrics(blocks: np.ndarray, n_bytes: int | None, note: str) -> TextMetr
 def token_losses(
     model: Model, tokens: Sequence[int] | np.ndarray, stride: int | None = None, batch_size: int = 8
 ) -> np.ndarray:
-    """What each token but the first cost, -ln p(token | the tokens before it in its window): (N - 1,) nats, float64.
+    """The loss of each token except the first, -ln p(token | the tokens before it in its window): (N - 1,) nats,
+    float64.
 
     See `evaluate_text` for the arguments and errors.
     """

@@ -1,18 +1,18 @@
-"""Refusal: does a chat model refuse what it should, does it answer what it should, and does it stay with its refusal?
+"""Refusal: does a chat model refuse harmful requests, answer harmless ones, and keep refusing under attack?
 
 | measure | fraction of | best |
 |---|---|---|
 | refusal | harmful requests that are refused | 1 |
 | over-refusal | harmless requests that are refused; most of all look-alikes of harmful ones (Röttger et al. 2024) | 0 |
-| attack by prefix | harmful requests answered after all, if the reply was begun for the model: "Sure," | 0 |
+| attack by prefix | harmful requests answered anyway, if the reply is started for the model: "Sure," | 0 |
 
-The three belong together: a model that refuses everything has the best refusal, and one that answers everything the
-best over-refusal. The attack needs access to the prompt's tokens, as everybody has who runs a model, and many an API
-allows it ("prefilling"; Andriushchenko et al. 2025). It works if a model has learned to refuse in its first tokens
-only (Qi et al. 2025).
+The three belong together: a model that refuses everything has the best refusal, and one that answers everything has the
+best over-refusal. The attack needs control over the beginning of the reply, which everyone who runs a model has, and
+many APIs allow it ("prefilling"; Andriushchenko et al. 2025). It works if a model has learned to refuse in its first
+tokens only (Qi et al. 2025).
 
-Whether a reply is a refusal is decided by its phrases (`is_refusal`; Zou et al. 2023 do the same). This is quick and
-can be wrong: a reply may begin with "Sorry" and help all the same. Give a `judge` of your own where it matters.
+Whether a reply is a refusal is decided by its phrases (`is_refusal`; Zou et al. 2023 do the same). This is fast but can
+be wrong: a reply may begin with "Sorry" and still help. Pass your own `judge` where it matters.
 """
 
 import re
@@ -61,13 +61,13 @@ Replies = Callable[[Sequence[str], str], Sequence[str]]  # (prompts, prefix) →
 
 @dataclass(repr=False)
 class RefusalReport(ShownAsTable):
-    """What a model refuses.
+    """The result of `measure_refusal`.
 
     Attributes:
         refusal, over_refusal: the fraction refused of harmful and of harmless requests; None if there are none.
         by_group: the fraction refused of each named group.
         attack: the fraction of harmful requests that are answered after the prefix; None without a prefix.
-        replies: to each request.
+        replies: the reply to each request.
         attacked: the replies to the harmful requests after the prefix, with the prefix.
     """
 
@@ -108,7 +108,7 @@ def measure_refusal(
         replies: the replies to prompts; with a prefix, what follows it in each.
         requests: at least one.
         prefix: begin the replies to the harmful requests with these words, in a second round; "" = no second round.
-        judge: whether a reply is a refusal. In the second round it sees what was written after the prefix.
+        judge: decides whether a reply is a refusal. In the second round it sees the text after the prefix.
 
     Raises:
         UserError: there are no requests, or a prefix but no harmful request.

@@ -1,11 +1,11 @@
-"""How well the right text is found: recall@k and the mean reciprocal rank (MRR; Voorhees 1999, section 3).
+"""Retrieval metrics: recall@k and the mean reciprocal rank (MRR; Voorhees 1999, section 3).
 
 Both are functions of the rank of the right text among all texts, 1 for the first place:
 
     recall@k   the fraction of questions whose right text is among the first k
     MRR        the mean of 1 / rank; 1 if all are first, ½ if all are second
 
-Texts with the same score as the right one count as before it, so that a model that gives all texts one score is not
+Texts with the same score as the right one rank before it, so that a model that gives all texts the same score is not
 rewarded for the order of the file.
 """
 
@@ -25,8 +25,8 @@ def retrieval_ranks(scores: np.ndarray, right: Sequence[int]) -> np.ndarray:
     array([2, 2])
 
     Args:
-        scores: (Q, N) of each of N texts for each question.
-        right: (Q,) the place of the right text.
+        scores: (Q, N), the score of each of N texts for each question.
+        right: (Q,), the index of the right text.
 
     Raises:
         UserError: the shapes do not fit, a place is out of range, or a score of a right text is NaN.

@@ -5,18 +5,18 @@
 ROUGE-N compares runs of N words, each counted at most as often as on the other side. ROUGE-L takes the longest common
 subsequence, words in the same order but not necessarily next to each other, so it needs no N. Either way
 
-    recall R = matches / what the reference has     precision P = matches / what the summary has     F1 = 2PR / (P + R)
+    recall R = matches / length of the reference    precision P = matches / length of the summary    F1 = 2PR / (P + R)
 
-Reported is the mean of F1 over the examples, from 0 to 1.
+The mean F1 over the examples, from 0 to 1, is reported.
 
-**ROUGE-Lsum** (section 3.2) is for summaries of several sentences, one on each line: of each reference sentence those
-words count that are in its longest common subsequence with any sentence of the summary, each word at most as often as
-on both sides.
+**ROUGE-Lsum** (section 3.2) is for summaries of several sentences, one on each line: a word of a reference sentence
+counts if it is in the longest common subsequence with any sentence of the summary, at most as often as it occurs on
+both sides.
 
 **Tokenization** is that of the `rouge_score` package: lower case, then runs of a–z and 0–9; all other Latin characters
-separate words, so of German "schön" remain "sch" and "n" (give `tokenize=unicode_words` to keep them). Words of other
-scripts, of which nothing would remain there, are kept; of Chinese, Japanese and Thai each character is a word (see
-`words`). With `stem`, English words of more than three letters are reduced to their stems, as there.
+separate words, so German "schön" becomes "sch" and "n" (give `tokenize=unicode_words` to keep them). Words of other
+scripts, which that package drops, are kept; in Chinese, Japanese and Thai each character is a word (see `words`). With
+`stem`, English words of more than three letters are reduced to their stems, as there.
 """
 
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Results as a table: aligned text for the terminal, HTML for a notebook."""
+"""Show results as tables: aligned text for the terminal, HTML for a notebook."""
 
 from collections.abc import Sequence
 from html import escape

@@ -1,4 +1,4 @@
-"""The suite "storyworld": how well a model knows the small world, judged by the generator, which knows everything.
+"""The suite "storyworld": how well a model knows the story world, judged by its generator, which knows the truth.
 
 bits per byte          of held-out stories, each predicted whole from its beginning
 nats above the floor   per story: information under the model minus the true information, known from the generator

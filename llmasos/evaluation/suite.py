@@ -44,9 +44,9 @@ class SuiteResult(ShownAsTable):
 
     Attributes:
         metrics: the metrics, each with its interval.
-        outcomes: for each metric's name the values that it is the mean of, one per example, to compare two models
-            example by example.
-        texts: the test texts, for a check of contamination.
+        outcomes: for each metric's name, the values it is the mean of, one per example, to compare two models example
+            by example.
+        texts: the test texts, for the contamination check.
     """
 
     metrics: list[Metric]
@@ -97,7 +97,7 @@ def run_suite(
         suite: "storyworld", or a `.jsonl` or `.json` file.
         model: a causal model.
         tokenizer: the one it was trained with.
-        examples: how many of the suite's examples to use at most; None = 100 of storyworld, all of a file.
+        examples: the maximum number of examples; None = 100 for storyworld, all for a file.
         samples: how many answers to write to each question of a file: 1 = one by greedy decoding; more are sampled.
         seed: seed of the samples.
 

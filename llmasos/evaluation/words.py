@@ -1,4 +1,4 @@
-r"""Texts to words, for every metric that counts words and for the baseline: one place for all scripts.
+r"""Split texts into words, for all metrics that count words and for the baseline, in any script.
 
     Latin, Cyrillic, Greek, Arabic, Hebrew, Devanagari, Hangul, …    a word is a run of letters, digits and their marks
     Chinese, Japanese, Thai, Lao, Khmer, Burmese                     written without spaces: each character is a word
@@ -32,7 +32,7 @@ def unicode_words(text: str) -> list[str]:
 def rouge_words(text: str) -> list[str]:
     """Lower-cased runs of a–z and 0–9, as the `rouge_score` package has them, and the words of all other scripts.
 
-    Of German "Jörg" remain "j" and "rg", as there; `unicode_words` keeps it.
+    German "Jörg" becomes "j" and "rg", as in that package; `unicode_words` keeps it.
 
     >>> rouge_words("It's 10 o'clock, Jörg."), rouge_words("Привет, мир!")
     (['it', 's', '10', 'o', 'clock', 'j', 'rg'], ['привет', 'мир'])

@@ -1,4 +1,4 @@
-"""Answers that a model writes, judged by rule: the same words, or a number within a tolerance."""
+"""Judge generated answers by rule: the same words, or a number within a tolerance."""
 
 import re
 
@@ -27,7 +27,7 @@ def is_right(prediction: str, answer: str | float, tolerance: float = 0.0) -> bo
         prediction: what the model wrote.
         answer: a text, which has to be equal after SQuAD's normalization, or a number, with which the last number of
             the prediction is compared.
-        tolerance: by how much a number may be off.
+        tolerance: the largest allowed difference of a number.
     """
     if isinstance(answer, str):
         return bool(exact_match(prediction, answer))

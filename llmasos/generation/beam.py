@@ -1,7 +1,7 @@
-"""Beam search: follow the K most probable texts at once instead of one, and keep the K best that have ended.
+"""Beam search: extend the K most probable texts at once instead of one, and keep the K best finished ones.
 
 Greedy decoding cannot take back a token. Beam search carries K unfinished texts, the *beam*, from step to step. For
-each text to be written:
+each text:
 
     extend     every text of the beam by every token              → K · V candidates, each with its log-probability
     finish     those of the K best candidates that end            (with a stop token): finished hypotheses
@@ -14,12 +14,13 @@ Translation System", equation 14, without its coverage term), with |Y| tokens, t
     score(Y) = log P(Y) / lp(Y),        lp(Y) = ((5 + |Y|) / 6)^α
 
 α = 0 ranks by log P(Y). The search for one text stops when nothing that is still in the beam can become better than the
-worst of K finished hypotheses (see `_is_over`), at the latest after max_new_tokens tokens; texts that are still
-unfinished then come after all finished ones, cut off as they are. With K = 1 the search is greedy decoding.
+worst of K finished hypotheses (see `_is_over`), at the latest after max_new_tokens tokens; texts that are then still
+unfinished are cut off and rank after all finished ones. With K = 1 the search is greedy decoding.
 
 All texts take their steps together, in one batch of B · K sequences of the cached decoder (`decoder.py`); a text whose
-search is over leaves the batch. Of equal candidates, the one that continues the better text comes first, then the one
-with the lower token id. `naive.py` has the same search for one text, without batch, cache and stopping rule.
+search is over is removed from the batch. Among equal candidates, the one that continues the better text comes first,
+then the one with the lower token id. `naive.py` has the same search for one text, without batch, cache and stopping
+rule.
 
 Dimensions: B texts, K beams, V vocabulary.
 """
@@ -78,7 +79,7 @@ def beam_search(
         batch_size: how many texts are searched at once; texts of similar length are batched together.
 
     Returns:
-        For each text its best hypotheses, at most K, best first: the finished ones, then those that were cut off.
+        For each text, its best hypotheses, at most K, best first: the finished ones, then those that were cut off.
 
     Raises:
         UserError: a source is empty or too long, the tokenizer does not fit the model, the model cannot generate, or

@@ -1,9 +1,9 @@
-"""The grammar of a call of a tool, for a model that must write one: nothing before it, and valid arguments.
+"""The grammar of a tool call, for a model that must make one: nothing before it, and valid arguments.
 
     <tool_call>{"name": "calculator", "arguments": {"expression": "17 * 25"}}
 
-It ends where the JSON ends. The mark after a call says nothing new then, and could not be told from the same characters
-inside an argument.
+It ends where the JSON ends. The closing tag carries no information then, and could not be distinguished from the same
+characters inside an argument.
 """
 
 from collections.abc import Mapping
@@ -31,8 +31,8 @@ def call_grammar(functions: Mapping[str, Mapping[str, Any] | None], call_format:
         call_format: how the model writes a call.
 
     Raises:
-        UserError: there is no function; or a schema describes other values than objects, or is one that `json_schema`
-            refuses.
+        UserError: there is no function; or a schema allows values other than objects, or `json_schema` does not support
+            it.
     """
     if not functions:
         raise UserError("there is no function to call; name at least one, or leave the call to the model.")

@@ -1,4 +1,4 @@
-"""Continuous batching: the cached decoder for sequences that come and go (Yu et al. 2022, "Orca", section 3.2).
+"""Continuous batching: the cached decoder for sequences that start and end at any step (Yu et al. 2022, "Orca", 3.2).
 
 `Decoder` works on a batch from its first token to its last. In a server, requests arrive and end one by one, and a new
 one would have to wait for the longest of the batch before it. So here the batch is a set of *slots*, and sequences may
@@ -12,18 +12,18 @@ The sequences that decode have the first slots, without gaps: a step is one forw
 without copying it. When b is removed, c moves into its slot, and d, if its prefill has begun, into that of c.
 
 **Chunked prefill** (Agrawal et al. 2023, "Sarathi"). Computing a prompt of a thousand tokens at once would make all
-other sequences wait. A step computes at most `prefill_budget` tokens of prompts, in the order of arrival, beside the
-one token of each sequence that decodes: a long prompt takes several steps, and several short ones share a step. At most
-one prompt is ever partly computed, the first of those being prefilled. A sequence whose context is full is shifted (see
-`decoder.py`) in the same way: it goes back to prefilling, with the end of its text as the prompt.
+other sequences wait. A step computes at most `prefill_budget` tokens of prompts, in the order of arrival, in addition
+to the one token of each decoding sequence: a long prompt takes several steps, and several short ones share a step. At
+most one prompt is ever partly computed, the first of those being prefilled. A sequence whose context is full is shifted
+(see `decoder.py`) in the same way: it goes back to prefilling, with the end of its text as the prompt.
 
 **Prefix sharing** (Kwon et al. 2023, "PagedAttention", section 4.4; there the memory is shared, here it is copied). The
 beginning of a text may be in another slot already: several samples of one prompt, or the prompts of many users that
 begin with the same examples. The keys and values of a prefix do not depend on what follows, so they are copied, and
 only the rest is computed. `paged_batching.py` shares the memory, too.
 
-The text of a sequence does not depend on the others. It is the same as `Decoder` gives it alone, and as `naive.py`
-defines.
+The text of a sequence does not depend on the others. It is the same as with `Decoder` alone, and as `naive.py` defines
+it.
 
 Dimensions: N texts that are prefilled together, T their padded length, V vocabulary.
 """
@@ -40,8 +40,8 @@ from llmasos.generation.sequence import SequenceState
 from llmasos.models import Model
 from llmasos.nn import KVCache
 
-INITIAL_SLOTS = 4  # memory for more is allocated when it is needed
-MIN_SHARED_PREFIX = 16  # tokens; computing a shorter prefix is faster than looking for it
+INITIAL_SLOTS = 4  # more memory is allocated when needed
+MIN_SHARED_PREFIX = 16  # tokens; a shorter prefix is computed faster than it is found and copied
 
 
 class ContinuousBatch(BatchDecoder):
@@ -54,11 +54,11 @@ class ContinuousBatch(BatchDecoder):
     """
 
     def __init__(self, model: Model, n_slots: int, vocab_size: int | None = None, context_length: int | None = None):
-        """Begin without any sequence.
+        """Start with no sequences.
 
         Args:
             model, vocab_size: as for `BatchDecoder`; a GPT.
-            n_slots: the largest number of sequences at once.
+            n_slots: the maximum number of sequences at once.
             context_length: how many tokens each slot has room for (None = the model's). With fewer, the slots need less
                 memory and contexts are shifted earlier.
         """
@@ -85,20 +85,20 @@ class ContinuousBatch(BatchDecoder):
         self.prefilling.append(sequence)
 
     def _make_room(self) -> None:
-        """Allocate memory for one sequence more."""
+        """Allocate memory for one more sequence."""
         if len(self.sequences) + len(self.prefilling) == self.slots.batch_size:
             self.slots = self.slots.resized(min(2 * self.slots.batch_size, self.n_slots))
 
     @torch.inference_mode()
     def step(self, prefill_budget: int) -> list[SequenceState]:
-        """Compute the last token of every sequence that decodes, and some tokens of those being prefilled.
+        """Compute the last token of every decoding sequence, and some tokens of those being prefilled.
 
         Args:
             prefill_budget: how many tokens to prefill at most, padding included.
 
         Returns:
-            The sequences that have logits now, so that `sample` can be called: those that decode, among them from now
-            on those whose prefill has just been completed.
+            The sequences that now have logits, so that `sample` can be called: the decoding ones, which now include
+            those whose prefill has just been completed.
         """
         self._shift_contexts()
         self._extend_sequences()
@@ -114,7 +114,7 @@ class ContinuousBatch(BatchDecoder):
         return self.sequences
 
     def remove(self, sequences: Sequence[SequenceState]) -> None:
-        """Take sequences out of the batch, wherever they are."""
+        """Remove sequences from the batch, whether decoding or prefilling."""
         removed = {id(sequence) for sequence in sequences}
         self.prefilling = [sequence for sequence in self.prefilling if id(sequence) not in removed]
         self._free_slots(removed)
@@ -129,10 +129,10 @@ class ContinuousBatch(BatchDecoder):
                     self.sequences[i] = last
                     self._move(len(self.sequences), i)
         if self.prefilling and self.prefilling[0].n_computed > 0 and len(self.sequences) < n_before:
-            self._move(n_before, len(self.sequences))  # the slot of the prompt that is partly computed
+            self._move(n_before, len(self.sequences))  # the slot of the partly computed prompt
 
     def _move(self, source: int, target: int) -> None:
-        """Move what is in one slot into another."""
+        """Move the contents of one slot to another."""
         self.slots.copy_row(source, target)
 
     def _shift_contexts(self) -> None:
@@ -166,7 +166,7 @@ class ContinuousBatch(BatchDecoder):
         cache = self._cache_of(first, first + len(texts))
         ids, positions = ids.to(self.device), positions.to(self.device)
         hidden_states = self.model.decode(ids, positions, cache, bounds)  # (N, T, C)
-        lengths = []  # of the texts that complete their prompts: all but perhaps the last
+        lengths = []  # of the texts that complete their prompts: all, except perhaps the last
         for sequence, text in zip(self.prefilling, texts, strict=False):
             sequence.n_computed += len(text)
             if sequence.n_computed == len(sequence.pending):
@@ -176,7 +176,7 @@ class ContinuousBatch(BatchDecoder):
         return self._to_logits(hidden_states[torch.arange(len(lengths), device=self.device), last], completed)
 
     def _next_texts(self, prefill_budget: int) -> list[Sequence[int]]:
-        """What to compute in one pass: of the first prompt as much as the budget allows, of others only all of it.
+        """Choose what to compute in one pass: of the first prompt as much as the budget allows, others only completely.
 
         A prefix that another slot has is copied from there, and is not returned.
         """
@@ -208,7 +208,9 @@ class ContinuousBatch(BatchDecoder):
         return shared_prefix(sequence, text)
 
     def _place(self, sequence: SequenceState, slot: int, n_shared: int, source: Any) -> bool:
-        """Give a sequence its memory, with the prefix that was found. False if it must wait: here it never must."""
+        """Give a sequence its memory, including the shared prefix. Returns False if it must wait, which never happens
+        here.
+        """
         if n_shared:
             self.slots.copy_row(source, slot, n_shared)
             sequence.n_computed = n_shared
@@ -236,9 +238,9 @@ def shared_prefix(sequence: SequenceState, text: Sequence[int]) -> int:
 
 
 def common_prefix(sequence: SequenceState, text: Sequence[int]) -> int:
-    """How many tokens at the beginning of a sequence that is not computed yet are also at the beginning of a text.
+    """How many tokens at the beginning of a sequence that is not yet computed are also at the beginning of a text.
 
-    At most all but its last, which has to be computed to get its logits.
+    The last token never counts, because it must be computed to get its logits.
     """
     if sequence.n_computed:
         return 0

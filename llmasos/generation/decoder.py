@@ -18,8 +18,8 @@ decoder block become part of the cache, and then its decoder reads the start tok
 
 **Beam search** (`beam.py`) calls `reorder` in place of sample and keep: several beams may continue the same one.
 
-**Context shift.** A model has positions for P tokens (context_length). When a sequence has filled them all, its most
-recent ⌊P/2⌋ tokens are computed again as positions 0, 1, 2, …, and it continues from there: from then on the model sees
+**Context shift.** A model has positions for P tokens (context_length). When a sequence has used them all, its most
+recent ⌊P/2⌋ tokens are recomputed at positions 0, 1, 2, …, and it continues from there: from then on the model sees
 between half a context and a full one. Keys and values depend on their positions, so they cannot just be moved. An
 encoder–decoder never gets there, as its max_new_tokens is limited (`prompts.py`).
 
@@ -43,17 +43,17 @@ from llmasos.nn.cpu import apply_linear
 
 
 class BatchDecoder:
-    """What `Decoder` and `ContinuousBatch` share: a batch of sequences that decode, one token each at a time.
+    """Base class of `Decoder` and `ContinuousBatch`: a batch of decoding sequences, one token each per step.
 
     Args:
         model: a GPT or a Transformer in eval mode (see `llmasos.nn.eval_mode`).
-        vocab_size: only ids below it are sampled (None = all): for a model with more rows in its output layer than
-            the tokenizer has tokens.
+        vocab_size: only ids below it are sampled (None = all): for a model whose output layer has more rows than the
+            tokenizer has tokens.
 
     Attributes:
-        sequences: those that decode.
+        sequences: the decoding sequences.
         cache: their keys and values.
-        logits: (B, V), for the next token of each, -inf where the model must not write it.
+        logits: (B, V), for the next token of each, -inf where the token is forbidden.
     """
 
     def __init__(self, model: Model, vocab_size: int | None = None):
@@ -173,8 +173,8 @@ class Decoder(BatchDecoder):
     def _prefill(self, texts: Sequence[Sequence[int]], cache: KVCache) -> Tensor:
         """Run whole sequences of any lengths into an empty cache: the last hidden state of each (B, C).
 
-        They are padded on the right. What the padding writes into the cache is beyond the sequence's own position,
-        where no query looks before a real token has taken the slot.
+        They are padded on the right. The padding's keys and values are beyond the sequence's own position, where no
+        query looks until a real token has overwritten them.
         """
         ids, attention_mask = (x.to(self.device) for x in pad(texts, 0))  # (B, T)
         positions = torch.arange(ids.size(1), device=self.device).expand_as(ids)

@@ -1,4 +1,4 @@
-"""One token per sequence through a model, without its modules: the step that generation spends nearly all its time on.
+"""A fast decoding step without modules: one token per sequence, where generation spends nearly all its time.
 
 Before a module computes anything, torch looks for hooks and finds each weight by its name. For one token of a small
 model this takes longer than the arithmetic. So `fast_step` looks everything up once and returns a function of nested
@@ -9,8 +9,8 @@ closures that does what `GPT.decode` and `Transformer.decode` do (they define it
 - query heads that share keys and values become several queries of one head, so keys and values are not repeated;
 - what is the same in all layers is computed once: rotary cos and sin, the mask, the slots of the cache.
 
-Layers that are not known here (quantized ones, mostly) are called as they are, and a model with
-anything else that is not known here is left to its `decode`.
+Layers of unknown types (mostly quantized ones) are called as modules, and a model with any other unknown part uses its
+`decode`.
 
 Dimensions: B sequences, C d_model, H heads, Hkv key/value heads, D head size, P slots of the cache, S of them in use.
 """
@@ -48,7 +48,7 @@ from llmasos.nn.paged_cache import Places
 Layer = Callable[[Tensor], Tensor]  # (B, in) → (B, out)
 StepFunction = Callable[[Tensor, Tensor, KVCache, tuple[int, int]], Tensor]  # see `fast_step`
 
-# The fields of a config that this file takes into account. Every other must have its default, so a new one is safe.
+# The config fields that this file supports. All others must have their defaults, so new fields are safe.
 KNOWN_FIELDS = frozenset(
     "family vocab_size context_length n_layers n_decoder_layers n_heads n_kv_heads head_size d_model d_ff n_experts "
     "n_active_experts capacity_factor router_aux_loss_coef positions rope_theta "
@@ -61,7 +61,7 @@ KNOWN_FIELDS = frozenset(
 
 
 class Place(NamedTuple):
-    """Where the new tokens are, the same for all layers with full attention, and for all with a sliding window.
+    """The positions of the new tokens, the same for all layers with full attention, and for all with a sliding window.
 
     Attributes:
         end: the number of slots to read, S.
@@ -131,7 +131,7 @@ def fast_step(model: Model) -> StepFunction:
 
 
 def is_known(model: Model) -> bool:
-    """Whether this file knows everything that the model computes, and no hook needs the values in between."""
+    """Whether this file supports everything that the model computes, and no hook needs intermediate values."""
     if type(model) not in (GPT, Transformer) or "decode" in vars(model):  # it has been replaced
         return False
     if any(getattr(model.config, f.name) != f.default for f in fields(ModelConfig) if f.name not in KNOWN_FIELDS):
@@ -151,7 +151,7 @@ def has_known_parts(block: DecoderBlock) -> bool:
     parts: dict[str, nn.Module] = dict(block.named_children())
     attention = [part for name, part in parts.items() if name.endswith("attention")]
     residuals = [part for name, part in parts.items() if name.endswith("residual")]
-    if type(block) is not DecoderBlock or len(attention) + len(residuals) + 1 != len(parts):  # and the feed-forward
+    if type(block) is not DecoderBlock or len(attention) + len(residuals) + 1 != len(parts):  # + 1: the feed-forward
         return False
     return {*map(type, attention)} == {MultiHeadAttention} and {*map(type, residuals)} == {Residual}
 

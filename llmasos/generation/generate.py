@@ -1,4 +1,4 @@
-"""Text in, text out: prompts are encoded, the decoder runs, and its tokens come back as text, streamed or complete.
+"""Text generation: prompts are encoded, the decoder runs, and its tokens are decoded to text, streamed or complete.
 
 `generate` and `stream` continue prompts with a GPT; `generate_from` and `stream_from` generate from sources with an
 encoder–decoder. Only the preparation of the inputs differs.
@@ -26,8 +26,8 @@ class TokenEvent:
     Attributes:
         index: of the continuation: sample s of prompt (or source) p has index p · n_samples + s.
         id: the token.
-        text: what can be shown now; may be empty (half a character, perhaps the beginning of a stop string) and may
-            contain what was held back before.
+        text: the text that can be shown now; may be empty (half a character, or a possible start of a stop string), and
+            may contain text that was held back before.
         logprob: the natural logarithm of the probability that the model gave this token.
         finish_reason: None while the text continues; "stop" (end of text or a stop string) or "length"
             (max_new_tokens).

@@ -1,14 +1,14 @@
-"""What a text may look like: a grammar over bytes, and the automaton that reads it one byte at a time.
+"""Grammars over bytes, and the automaton that reads a text one byte at a time.
 
-A grammar is made of five kinds of nodes: a byte out of a set, a sequence, a choice, a repetition, and a rule by its
+A grammar consists of five types of nodes: a byte out of a set, a sequence, a choice, a repetition, and a rule by its
 name. Regular expressions (`regular_expression.py`) need the first four; JSON nests, so it needs rules that use
 themselves.
 
-The automaton is in several **positions** at once, because more than one way through the grammar may fit the text so
-far. A position is what must still come: a linked list of nodes, (node, (node, (… end))). Reading a byte replaces each
+The automaton is in several **positions** at once, because more than one path through the grammar may match the text so
+far. A position is what must still follow: a linked list of nodes, (node, (node, (… end))). Reading a byte replaces each
 position by those that the byte leads to. Equal positions are stored once, and every set of positions is a **state**
 with a number, so that reading a byte is one look into a dictionary after the first time: a deterministic automaton,
-built as far as it is needed (Aho et al., Compilers, section 3.7; the lists are the stack of a pushdown automaton).
+built lazily (Aho et al., Compilers, section 3.7; the lists are the stack of a pushdown automaton).
 """
 
 import math
@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from llmasos.errors import UserError
 
 MAX_POSITIONS, MAX_STATES, MAX_STEPS = 200_000, 50_000, 1_000_000  # of the automaton
-MAX_WORK = 20_000_000  # sets of bytes, positions and nodes that are looked at while it is built: a few seconds, at most
-END = 0  # the position where nothing must come
-DEAD = -1  # the state of a text that no continuation can save
+MAX_WORK = 20_000_000  # sets of bytes, positions and nodes visited while it is built: a few seconds at most
+END = 0  # the position after which the text may end
+DEAD = -1  # the state of a text that no continuation can complete
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +60,7 @@ class Repeat(Node):
 
 @dataclass(frozen=True, eq=False)
 class Rule(Node):
-    """What the grammar's rule of this name says."""
+    """A reference to the grammar's rule of this name."""
 
     name: str
 
@@ -96,8 +96,8 @@ class Grammar:
     Args:
         start: the node that a text must match.
         rules: the nodes that `Rule` names.
-        description: of what is allowed, for messages.
-        alphabet: the bytes that a text may have, as in `OneByte`.
+        description: what is allowed, for messages.
+        alphabet: the bytes that a text may contain, as in `OneByte`.
     """
 
     start: Node
@@ -122,7 +122,7 @@ class Grammar:
         self.first_state = self._state({self._position(self.start, END)})
 
     def read(self, state: int, data: bytes) -> int:
-        """The state after some bytes more; DEAD if no text of the grammar begins like that."""
+        """The state after some more bytes; DEAD if no text of the grammar begins like that."""
         for byte in data:
             if state == DEAD:
                 return DEAD
@@ -135,14 +135,14 @@ class Grammar:
         return state != DEAD and any(self._closure(position)[1] for position in self._states[state])
 
     def bytes_to_end(self, state: int) -> float:
-        """The least number of bytes that must still come; infinite in the state DEAD."""
+        """The minimum number of bytes that must still follow; infinite in the state DEAD."""
         return math.inf if state == DEAD else self._state_lengths[state]
 
     def in_short(self, state: int, n_bytes: int) -> int:
         """A state that reads the next n bytes like this one, and that many others share.
 
-        Of a part that may still come more than n times, it does not matter how often. So in a long string of limited
-        length, the state is the same nearly everywhere.
+        If a part may still be repeated more than n times, the exact number does not matter. So in a long string of
+        limited length, the state is the same nearly everywhere.
         """
         positions = set()
         for position in self._states[state]:
@@ -158,7 +158,7 @@ class Grammar:
 
     @property
     def is_large(self) -> bool:
-        """Whether much of the automaton has been built, so that the next text had better begin with a new one."""
+        """Whether the automaton has grown so large that the next text should start with a new one."""
         sizes = (len(self._positions), MAX_POSITIONS), (len(self._states), MAX_STATES), (len(self._steps), MAX_STEPS)
         return any(size > largest / 2 for size, largest in (*sizes, (self._work, MAX_WORK)))
 

@@ -1,10 +1,10 @@
-"""JSON schemas as grammars: texts that are JSON, and have the form that a schema describes.
+"""JSON schemas as grammars: JSON texts that match a schema.
 
-The texts are compact JSON, with an optional space after each comma and colon. Two rules are stricter than the
-standard's, because a model should write what is wanted and not whatever is allowed: an object of which some properties
-are named has no others, and has them in their order; and a number has at most 15 digits on either side of its point. A
-keyword that cannot be kept (`minimum`, `uniqueItems`, …) is refused by its name; so is one beside another that could
-not be kept together with it (`maxLength` beside `pattern`).
+The texts are compact JSON, with an optional space after each comma and colon. Two rules are stricter than the standard,
+because a model should write what is wanted, not everything that is allowed: an object with named properties has no
+others, and has them in this order; and a number has at most 15 digits on either side of the decimal point. An
+unsupported keyword (`minimum`, `uniqueItems`, …) is rejected by name, and so is a combination that cannot be enforced
+(`maxLength` with `pattern`).
 """
 
 import json
@@ -44,7 +44,7 @@ def json_schema(schema: Mapping[str, Any] | bool = True) -> Grammar:
     (True, False)
 
     Raises:
-        UserError: the schema is damaged, describes no finite text, or has a keyword that cannot be kept.
+        UserError: the schema is invalid, describes no finite text, or has an unsupported keyword.
     """
     builder = Builder(schema)
     start = builder.value(schema, 0)
@@ -55,7 +55,9 @@ def json_schema(schema: Mapping[str, Any] | bool = True) -> Grammar:
 
 
 def check_size(schema: Any) -> None:
-    """Raise UserError if a schema is too large to read. One that contains itself, or a part 2⁶⁰ times, is, too."""
+    """Raise UserError if a schema is too large to read. That includes schemas that contain themselves, or a part 2⁶⁰
+    times.
+    """
     size, open_parts = 0, [schema]
     while open_parts:
         part = open_parts.pop()
@@ -70,12 +72,12 @@ def check_size(schema: Any) -> None:
 
 
 class Builder:
-    """Turns schemas into nodes, and remembers what `$ref` names as rules.
+    """Turns schemas into nodes, and the targets of `$ref` into rules.
 
     Args:
         root: the schema that `"$ref": "#/…"` is a path in.
         rules: where to add its rules, if it is one of several schemas in one grammar.
-        prefix: of the names of its rules, different for each of those schemas.
+        prefix: the prefix of its rules' names, different for each of those schemas.
 
     Raises:
         UserError: the root is too large.

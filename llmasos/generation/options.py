@@ -1,7 +1,7 @@
-"""How to generate: frozen dataclasses, validated when they are created.
+"""Options for generation: frozen dataclasses, validated on creation.
 
-The help and range of each option are spelled here only; the flags of `sample.py` and `chat`, the fields of the HTTP API
-and the sliders of its page are made from them.
+The help text and range of each option are defined only here; the flags of `sample.py` and `chat`, the fields of the
+HTTP API and the sliders of its page are derived from them.
 """
 
 from collections.abc import Iterable, Iterator
@@ -32,11 +32,11 @@ class SamplingOptions(Settings):
     """How to sample the next token and when to stop. The exact rules are in `sampling.py`.
 
     Attributes:
-        stop: stop when the generated text contains one of these strings, which is not part of the result.
+        stop: stop when the generated text contains one of these strings, which is then removed from the result.
         stop_token_ids: stop at any of these tokens, too; special tokens have no text that `stop` could find.
-        stop_at_end_of_text: stop at the tokens that end the model's texts. False is for measuring speed.
-        seed: of the random numbers; the same seed gives the same text.
-        grammar: what the new text must be, for example `json_schema({…})` or `regular_expression("yes|no")`; it is
+        stop_at_end_of_text: stop at the tokens that end the model's texts. False is for speed measurements.
+        seed: the random seed; the same seed gives the same text.
+        grammar: the form of the new text, for example `json_schema({…})` or `regular_expression("yes|no")`; the text is
             complete within max_new_tokens.
     """
 
@@ -122,7 +122,7 @@ class SamplingOptions(Settings):
 
     @cached_property
     def sampling_key(self) -> tuple:
-        """The fields that decide how logits are processed: where they are equal, sequences can be sampled together."""
+        """The fields that determine how logits are processed: sequences with the same key can be sampled together."""
         return tuple(getattr(self, field.name) for field in sampler_fields())
 
     @property
@@ -179,8 +179,8 @@ def options_for(model: "Model", kind: type[Options], **values: Any) -> Options:
     Args:
         model: its `generation_config` holds the recommendations.
         kind: `SamplingOptions` or `BeamOptions`.
-        values: fields of `kind`; None means the default instead of what is recommended. Of `seed` the default is 0, so
-            the same call gives the same text; pass random numbers as seeds for different ones.
+        values: fields of `kind`; None means the default instead of the recommendation. The default `seed` is 0, so the
+            same call gives the same text; pass random seeds to get different texts.
 
     Raises:
         UserError: there is no such option, or a value is out of range.

@@ -1,19 +1,19 @@
-"""Continuous batching with a cache in pages: a sequence has the memory that its text needs, not that of the longest.
+"""Continuous batching with a paged cache: a sequence uses the memory of its own text, not of the longest possible one.
 
 `ContinuousBatch` gives every sequence a slot for a whole context. Here it gets the pages of its prompt when its prefill
-begins, and one page more whenever its last one is full (`nn/pages.py`, `nn/paged_cache.py`). Sequences with a common
-beginning use the same pages, also if the one that computed them has ended already.
+begins, and another page whenever its last one is full (`nn/pages.py`, `nn/paged_cache.py`). Sequences with a common
+prefix share pages, even if the sequence that computed them has already ended.
 
-**When no page is free**, sequences that have not begun wait, and new requests wait in the queue. A sequence that is
-being decoded and needs one more page takes it from the youngest one that is, which is put back to prefilling with all
-of its text, as after a context shift, and continues from there when there is room (Kwon et al. 2023, section 4.5,
-"recomputation"). If the youngest is the one that needs the page, it goes itself.
+**When no page is free**, sequences that have not started wait, and new requests wait in the queue. A decoding sequence
+that needs another page takes it from the youngest decoding sequence, which is put back to prefilling with all of its
+text, as after a context shift, and continues from there when there is room (Kwon et al. 2023, section 4.5,
+"recomputation"). If the youngest is the one that needs the page, it is preempted itself.
 
-Reserving the pages for the longest possible text in advance would be simpler, but most requests allow for far more
-tokens than they get, a chat for all that its context has room for: then pages would save nothing. Nor can this end in
-a deadlock: all pages together have room for one whole context, no younger sequence takes pages from an older one, and
-one that is prefilled has all the pages it needs for that. So the oldest sequence gets at least one token more whenever
-it is prefilled; it ends, and then another one is the oldest.
+Reserving the pages for the longest possible text in advance would be simpler, but most requests allow far more tokens
+than they generate (a chat usually allows the whole context), so pages would save nothing. A deadlock is impossible: all
+pages together have room for one whole context, no younger sequence takes pages from an older one, and one that is
+prefilled has all the pages it needs for that. So the oldest sequence generates at least one more token each time it is
+prefilled; eventually it ends, and another one is the oldest.
 """
 
 from collections.abc import Collection, Sequence
@@ -27,7 +27,7 @@ from llmasos.generation.sequence import SequenceState
 from llmasos.models import Model
 from llmasos.nn import KVCache, PagedKVCache, PagePool
 
-INITIAL_PAGES = 64  # memory for more is allocated when it is needed
+INITIAL_PAGES = 64  # more memory is allocated when needed
 
 
 class PagedBatch(ContinuousBatch):
@@ -48,12 +48,12 @@ class PagedBatch(ContinuousBatch):
         page_size: int,
         n_pages: int,
     ):
-        """Begin without any sequence.
+        """Start with no sequences.
 
         Args:
             model, n_slots, vocab_size, context_length: as for `ContinuousBatch`.
             page_size: tokens in a page.
-            n_pages: the largest number of pages.
+            n_pages: the maximum number of pages.
 
         Raises:
             UserError: the pages have no room for one whole context.
@@ -73,7 +73,7 @@ class PagedBatch(ContinuousBatch):
         self.memory = PagedKVCache.from_empty(self.model.make_cache(n_pages, self.pool.page_size))
 
     def _make_room(self) -> None:
-        """Allocate nothing: a sequence gets its pages when its prefill begins."""
+        """Do nothing: a sequence gets its pages when its prefill begins."""
 
     @property
     def n_free(self) -> int:
@@ -97,7 +97,7 @@ class PagedBatch(ContinuousBatch):
         return self.sequences
 
     def remove(self, sequences: Sequence[SequenceState]) -> None:
-        """Take sequences out of the batch, wherever they are, and free their pages."""
+        """Remove sequences from the batch, whether decoding or prefilling, and free their pages."""
         super().remove(sequences)
         for sequence in sequences:
             self.page_tables.pop(sequence, None)
@@ -110,12 +110,12 @@ class PagedBatch(ContinuousBatch):
                 self.page_tables[sequence] = []
 
     def _move(self, source: int, target: int) -> None:
-        """Move nothing: the pages of a sequence are found by its page table."""
+        """Do nothing: the pages of a sequence are found through its page table."""
 
     # When pages are needed
 
     def _extend_sequences(self) -> None:
-        """Give each sequence whose last page is full one page more, the oldest first."""
+        """Give each sequence whose last page is full another page, the oldest first."""
         for sequence, pages in self.page_tables.items():
             is_full = sequence.n_computed == len(pages) * self.pool.page_size
             if is_full and sequence in self.sequences:
@@ -137,7 +137,7 @@ class PagedBatch(ContinuousBatch):
     def _place(self, sequence: SequenceState, slot: int, n_shared: int, source: Any) -> bool:
         """Give a sequence the pages of its text, known ones and new ones. False if it must wait for them.
 
-        One page more for each sequence that decodes must be free, or this one would soon be put back for them.
+        One additional page for each decoding sequence must be free, or this one would soon be preempted for them.
         """
         if self.page_tables[sequence]:
             return True  # it has begun
@@ -161,7 +161,7 @@ class PagedBatch(ContinuousBatch):
     def _free_up(self, n: int, sequence: SequenceState, per_sequence: int = 0) -> bool:
         """Preempt sequences that decode and are younger than this one until n pages are free; whether they are.
 
-        With `per_sequence`, so many more for each sequence that decodes.
+        `per_sequence` is the number of additional pages required for each decoding sequence.
         """
         for other in reversed(list(self.page_tables)):
             if self.pool.n_free >= n + per_sequence * len(self.sequences):

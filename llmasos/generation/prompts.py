@@ -1,4 +1,4 @@
-"""From the text of a prompt or a source to the ids that the model reads, with warnings for the user."""
+"""Prepare prompts and sources: convert text to the ids that the model reads, with warnings for the user."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -82,13 +82,13 @@ def stop_ids(model: Model, tokenizer: Tokenizer, options: Options) -> tuple[int,
 
 
 def check_sequences_fit(model: Model, prompts: Sequence[Prompt], n_each: int, name: str) -> None:
-    """Raise UserError if the keys, values and logits of the prompts' sequences alone fill the memory.
+    """Raise UserError if the keys, values and logits of the prompts' sequences alone exceed the memory.
 
     Args:
-        model: which continues the prompts.
-        prompts: in one batch.
-        n_each: the number of sequences of each.
-        name: of this number, for the message.
+        model: the model that continues the prompts.
+        prompts: the prompts of one batch.
+        n_each: the number of sequences for each prompt.
+        name: the name of this number, for the message.
     """
     check_number(name, n_each, whole=True, at_least=1)
     c = model.config
@@ -115,8 +115,8 @@ def prepare_prompt(tokenizer: Tokenizer, text: str | Sequence[int], context_leng
     """Encode a prompt and fit it into the context.
 
     - A text is encoded by `Tokenizer.encode_prompt`. An empty list of ids becomes `<|endoftext|>`, like an empty text.
-    - A prompt longer than the context loses its beginning: it keeps as many tokens as leave room for `max_new_tokens`,
-      but at least half of the context.
+    - A prompt longer than the context is truncated at its beginning, to leave room for `max_new_tokens`, but at least
+      half of the context is kept.
 
     Raises:
         UserError: the prompt is a list of ids, and one of them is not in the vocabulary.

@@ -1,9 +1,9 @@
 """Regular expressions as grammars: the syntax of Python's `re` that describes a regular language.
 
 Characters, `.`, `[a-z]`, `[^…]`, `\\d \\w \\s` and their opposites, `(…)`, `(?:…)`, `|`, `*`, `+`, `?`, `{m,n}`. The
-expression describes the whole text, so `^` at its start and `$` at its end are allowed and mean nothing, and so are
-lazy repetitions such as `*?`: they find other matches, but describe the same texts. Refused by name: what looks around
-or back (`(?=…)`, `\\1`, `\\b`).
+expression describes the whole text, so `^` at its start and `$` at its end are allowed but redundant. So are lazy
+repetitions such as `*?`, which find different matches but describe the same texts. Lookaround, backreferences and word
+boundaries (`(?=…)`, `\\1`, `\\b`) are rejected by name.
 """
 
 import functools
@@ -15,7 +15,7 @@ from llmasos.generation.grammar import Choice, Grammar, Node, OneByte, Repeat, S
 
 MAX_LENGTH, MAX_DEPTH, MAX_REPEAT = 10_000, 100, 1_000
 LAST = 0x10FFFF
-SURROGATES = (0xD800, 0xDFFF)  # are no characters
+SURROGATES = (0xD800, 0xDFFF)  # not characters
 Ranges = list[tuple[int, int]]  # of code points, both ends included
 ByteRanges = tuple[tuple[int, int], ...]  # of the first byte, the second, …
 CLASSES = {"d": r"\d", "w": r"\w", "s": r"\s"}
@@ -33,7 +33,7 @@ def regular_expression(pattern: str) -> Grammar:
     (True, False)
 
     Raises:
-        UserError: the expression is damaged, too long, or uses what no grammar can express.
+        UserError: the expression is invalid, too long, or uses a construct that no grammar can express.
     """
     return Grammar(parse(pattern), description=f"the regular expression {pattern[:50]!r}")
 
@@ -185,13 +185,13 @@ class Parser:
         return [(ord(char), ord(char))]
 
     def take(self, text: str) -> bool:
-        """Whether this comes next; if so, go past it."""
+        """Whether this text comes next; if so, consume it."""
         found = self.pattern.startswith(text, self.at)
         self.at += len(text) * found
         return found
 
     def error(self, what: str) -> UserError:
-        """The error that the expression has `what`."""
+        """Make the error which says that the expression has `what`."""
         return UserError(f"the regular expression {self.pattern[:50]!r} has {what} (before character {self.at + 1}).")
 
 
@@ -242,8 +242,8 @@ def merged(ranges: Iterable[tuple[int, int]]) -> Ranges:
 def characters(ranges: tuple[tuple[int, int], ...]) -> Node:
     """One character out of ranges of code points that do not overlap, as its bytes in UTF-8.
 
-    A range is cut where the number of bytes changes, and then so that every byte runs through its own range
-    independently of the others: [U+07F0, U+081F] is DF B0–BF, or E0 A0 80–9F.
+    A range is split where the number of bytes changes, and then further so that every byte has its own independent
+    range: [U+07F0, U+081F] is DF B0–BF, or E0 A0 80–9F.
     """
     sequences: list[ByteRanges] = []
     for first, last in ranges:
@@ -258,7 +258,7 @@ def characters(ranges: tuple[tuple[int, int], ...]) -> Node:
 
 
 def without_surrogates(first: int, last: int) -> Ranges:
-    """A range of code points without those that are no characters."""
+    """A range of code points without surrogates, which are not characters."""
     parts = [(first, min(last, SURROGATES[0] - 1)), (max(first, SURROGATES[1] + 1), last)]
     return [(a, b) for a, b in parts if a <= b]
 

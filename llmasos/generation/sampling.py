@@ -6,11 +6,12 @@ this order (`process_logits`):
 
     constraints → penalties → temperature → top-k → top-p → min-p → sample
 
-The constraints are the model's own (`constrain`: what it must not write) and those of a grammar, if a text has one
+The constraints are the model's own (`constrain`: forbidden tokens) and those of a grammar, if a text has one
 (`token_grammar.py`). The penalties are defined on the model's own logits, so they come before the rest. Temperature
 comes before top-p and min-p because these depend on probabilities, which temperature changes: a flatter distribution
 then also lets more tokens through (top-k depends on the order only, which temperature keeps). Each filter applies to
-what the one before it has left, renormalized: top-p 0.9 after top-k 50 means 90 % of the probability of those fifty.
+the tokens that the previous one has kept, renormalized: top-p 0.9 after top-k 50 means 90 % of the probability of those
+fifty.
 
 Random numbers are a function of (seed, sample, step) alone, see `uniform`: a sequence gets the same numbers in any
 batch and on any device.
@@ -31,11 +32,11 @@ from llmasos.models import GenerationConfig
 def constrain(
     logits: Tensor, config: GenerationConfig, texts: Sequence[Sequence[int]], generated: Sequence[Sequence[int]]
 ) -> Tensor:
-    """Make the tokens that the model's `generation_config` forbids impossible, or all but one.
+    """Make tokens impossible that the model's `generation_config` forbids, or all except one that it forces.
 
     Args:
         logits: (B, V).
-        config: of the model.
+        config: the model's.
         texts: for each sequence the ids of its prompt and its new text.
         generated: for each sequence the ids of its new text.
     """
@@ -112,7 +113,7 @@ def process_logits(
     penalized: Sequence[Sequence[int]] = (),
     generated: Sequence[Sequence[int]] = (),
 ) -> Tensor:
-    """Apply all the rules that `options` switches on, in the order explained above.
+    """Apply all the rules that `options` enables, in the order explained above.
 
     Args:
         logits: (B, V).
@@ -178,8 +179,8 @@ def sample(logits: Tensor, uniforms: Tensor) -> Tensor:
     """
     probabilities, uniforms = logits.softmax(dim=-1), uniforms.to(logits)
     sums = probabilities.cumsum(dim=-1)
-    if logits.is_cpu:  # adds one after the other, so that the sums never fall and only rise where p > 0
-        target = uniforms[:, None] * sums[:, -1:]  # times the total, which is 1 but for rounding
+    if logits.is_cpu:  # sums sequentially, so that the sums never decrease and only increase where p > 0
+        target = uniforms[:, None] * sums[:, -1:]  # times the total, which is 1 up to rounding
         return torch.searchsorted(sums, target, right=True)[:, 0]
     sums = sums * (probabilities > 0)  # 0 where p = 0, even if a GPU's sums are inexact
     target = uniforms[:, None] * sums.amax(dim=-1, keepdim=True)
@@ -189,7 +190,7 @@ def sample(logits: Tensor, uniforms: Tensor) -> Tensor:
 def uniform(seed: int, sample: int, step: int) -> float:
     """The random number in [0, 1) for token number `step` of sample number `sample`.
 
-    The first 24 bits of a hash of the three: as uniform as any generator, and without a state to carry along.
+    The first 24 bits of a hash of the three: as uniform as any generator, and without a state.
     """
     digest = hashlib.blake2b(f"{seed} {sample} {step}".encode(), digest_size=3).digest()
     return int.from_bytes(digest, "big") / 2**24

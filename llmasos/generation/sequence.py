@@ -22,7 +22,7 @@ class SequenceState:
     Attributes:
         prompt: the ids to continue: at least one, at most context_length. For an encoder–decoder, its start token.
         options: how to sample, and how many tokens at most.
-        sample: the index of this sample of the prompt; together with the seed it decides the random numbers.
+        sample: the index of this sample of the prompt; together with the seed it determines the random numbers.
         ids: the ids generated so far.
         logprobs: for each of them, the natural logarithm of the probability that the model itself gave it, before
             temperature and filters.
@@ -32,9 +32,9 @@ class SequenceState:
         source: the ids that the encoder reads; None for a model without an encoder.
         pending: in continuous batching, the tokens to prefill before it can decode: its prompt or, after a context
             shift, the end of its text.
-        grammar: what its new text must be; None = anything.
+        grammar: the form of its new text; None = any text.
         grammar_state, n_read: the state of the grammar's automaton, and how many ids it has read.
-        error: why its grammar could not be kept; raised or reported by what runs the batch.
+        error: why its grammar could not be followed; raised or reported by the caller that runs the batch.
     """
 
     prompt: tuple[int, ...]
@@ -57,7 +57,7 @@ class SequenceState:
         return [*(self.prompt if self.source is None else ()), *self.ids]
 
     def extended(self, id: int, logprob: float) -> "SequenceState":
-        """A new state with one token more."""
+        """A new state with one more token."""
         return replace(self, ids=[*self.ids, id], logprobs=[*self.logprobs, logprob])
 
 

@@ -1,18 +1,18 @@
 """Speculative decoding: a small model drafts a few tokens, and the large one checks all of them in one pass.
 
-Reading several tokens takes a large model hardly longer than reading one, because its weights have to be read anyway.
-So a small model with the same vocabulary proposes k tokens x₁ … xₖ, sampled from its distributions q, and the large one
-computes its own distributions p after each of them at once. Then, from left to right (Leviathan et al. 2023, section
-2.3; Chen et al. 2023):
+Processing several tokens takes a large model hardly longer than processing one, because all weights have to be read
+from memory anyway. So a small model with the same vocabulary proposes k tokens x₁ … xₖ, sampled from its distributions
+q, and the large one computes its own distributions p after each of them at once. Then, from left to right (Leviathan et
+al. 2023, section 2.3; Chen et al. 2023):
 
     accept xᵢ with the probability min(1, p(xᵢ) / q(xᵢ))
     else sample from max(p - q, 0), normalized, in its place, and drop the rest
     if all are accepted, sample one token more from the last p
 
-**The text has the large model's distribution, whatever the small one proposes.** Token x comes out with the probability
-q(x) · min(1, p(x)/q(x)) = min(p(x), q(x)) by being accepted, and what is missing to p(x), max(p(x) - q(x), 0), is what
-a rejection samples from. A bad draft costs time only: a proposal is accepted with the probability Σ min(p, q)
-(`acceptance`), and a pass yields (1 - αᵏ⁺¹) / (1 - α) tokens if every one is accepted with the same α
+**The text has the large model's distribution, whatever the small one proposes.** Token x is accepted with the
+probability q(x) · min(1, p(x)/q(x)) = min(p(x), q(x)), and the difference to p(x), max(p(x) - q(x), 0), is the
+distribution sampled after a rejection. A bad draft only costs time: a proposal is accepted with the probability Σ
+min(p, q) (`acceptance`), and a pass yields (1 - αᵏ⁺¹) / (1 - α) tokens if every one is accepted with the same α
 (`tokens_per_pass`).
 """
 
@@ -37,7 +37,7 @@ from llmasos.tokenizers.tokenizer import Tokenizer
 
 @dataclass
 class SpeculativeText:
-    """A text, and how it came about.
+    """A text, and statistics of its generation.
 
     Attributes:
         ids: the new ids.
@@ -64,7 +64,7 @@ def generate_speculative(
     """Continue one sequence of token ids with a model and its draft.
 
     Args:
-        model: the large GPT, which decides.
+        model: the large GPT, which determines the distribution.
         draft: the small one, with the same vocabulary.
         prompt: at least one id.
         options: how to sample, and the ids after which to stop; both models' logits are processed by it.
@@ -73,8 +73,8 @@ def generate_speculative(
         vocab_size: only ids below it are sampled (None = all).
 
     Raises:
-        UserError: one of the models is no GPT, they do not fit each other, the prompt is empty or has an unknown id,
-            the text does not fit one of the contexts, or there is an option that needs the text as it is written.
+        UserError: one of the models is not a GPT, they are incompatible, the prompt is empty or has an unknown id, the
+            text does not fit one of the contexts, or an option needs the text during generation.
     """
     check_number("n_drafted", n_drafted, whole=True, at_least=1)
     check_pair(model, draft)
@@ -170,7 +170,7 @@ def verify(p: Tensor, q: Sequence[Tensor], proposed: Sequence[int], numbers: ran
         p: (k + 1, V), the large model's distributions after 0, 1, … k proposed tokens.
         q: k distributions (V,) that the tokens were drawn from.
         proposed: the k tokens.
-        numbers: where random numbers come from.
+        numbers: the source of random numbers.
     """
     for i, token in enumerate(proposed):
         if numbers.random() * float(q[i][token]) >= float(p[i][token]):
@@ -199,10 +199,10 @@ def tokens_per_pass(alpha: float, n_drafted: int) -> float:
 
 
 class Reader:
-    """A model with its cache, which computes each token once and can go back.
+    """A model with its cache, which computes each token once and can be rewound.
 
-    Slot p of the cache holds position p and a query sees no slot beyond its own position, so what was rejected need not
-    be removed: it is written over. Only the last token of the text can differ from what was read there.
+    Slot p of the cache holds position p and a query sees no slot beyond its own position, so rejected tokens need not
+    be removed: they are overwritten. Only the last token of the text can differ from what was read there.
     """
 
     def __init__(self, model: Any, prompt: Sequence[int], options: SamplingOptions, vocab_size: int | None = None):

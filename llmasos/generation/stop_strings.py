@@ -1,8 +1,8 @@
-"""The text of one sequence while it grows: which part is final, and whether it has ended.
+"""Stop strings: which part of a growing text is final, and whether the text has ended.
 
 Two things must be held back: bytes that are not yet a complete character (`tokenizers/incremental_detokenizer.py`), and
-text that may be the beginning of a stop string. If the stop string is "\\n\\n", a newline can only be shown when the
-next character is there and is not a newline. So a stop string is never shown, however it is split into tokens.
+text that may be the beginning of a stop string. If the stop string is "\\n\\n", a newline can only be shown once the
+next character is known and is not a newline. So a stop string is never shown, however it is split into tokens.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ class SequenceStream:
 
     Args:
         tokenizer: decodes the ids.
-        options: decide where to stop; see `prepare`, which adds the tokens that end the model's texts.
+        options: determine where to stop; see `prepare`, which adds the tokens that end the model's texts.
         prompt: the tokens before the sequence.
     """
 
@@ -47,7 +47,7 @@ class SequenceStream:
 
 
 class TextStream:
-    """Turns the ids of one sequence into pieces of text that never have to be taken back.
+    """Turns the ids of one sequence into pieces of text that never have to be retracted.
 
     The text ends just before the stop string that is complete first (of several that end at the same character, the
     longest). This depends on the text alone, not on how it is split into tokens.

@@ -1,12 +1,12 @@
-"""Constrained decoding: only tokens after which the text can still become one of a grammar (Willard & Louf 2023).
+"""Constrained decoding: allow only tokens after which the text can still match a grammar (Willard & Louf 2023).
 
 A token may span several parts of a grammar, and a part several tokens, so a grammar says nothing about tokens by
 itself. For each state of its automaton, the tokens are read byte by byte, those with a common beginning together (a
-trie), and the ones that survive are allowed. This takes time once for each state; texts visit few of them again and
-again.
+trie), and the ones that survive are allowed. This takes time only once for each state, and texts visit few different
+states.
 
-**The text is complete when its tokens run out.** For each token it is known how many bytes must come at least after
-it, and only bytes are used that are tokens by themselves. So a token is allowed only if as many tokens are left.
+**The text is complete when its tokens run out.** For each token we know the minimum number of bytes that must follow
+it, and count one token per byte, which is always possible. A token is allowed only if that many tokens are left.
 """
 
 import functools
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from llmasos.generation.sequence import SequenceState
 
 NEVER = 2**30  # tokens that would have to follow a token that is not allowed
-MAX_KEPT = 2**24  # numbers in the masks of a grammar, which are kept for its next text
+MAX_KEPT = 2**24  # numbers in the masks of a grammar, which are cached for its next text
 
 
 class TrieNode:
@@ -45,7 +45,7 @@ class TokenGrammar:
     """A grammar in the tokens of a tokenizer.
 
     Args:
-        grammar: what the text must be.
+        grammar: the grammar that the text must match.
         tokenizer: of the model.
         stop_ids: the tokens that end a text, at least one of them below the tokenizer's vocab_size; allowed where the
             text is complete.
@@ -72,7 +72,7 @@ class TokenGrammar:
 
     @property
     def is_large(self) -> bool:
-        """Whether so much has been computed that the next text had better begin with a new automaton."""
+        """Whether the automaton has grown so large that the next text should start with a new one."""
         return self.grammar.is_large or len(self._needed) * self.tokenizer.vocab_size > MAX_KEPT
 
     def needed(self, state: int, at_start: bool = False) -> Tensor:
@@ -133,13 +133,13 @@ class TokenGrammar:
 
 
 def constrain_to_grammars(logits: Tensor, sequences: Sequence["SequenceState"]) -> Tensor:
-    """Make tokens impossible after which a sequence could not become a text of its grammar: logits (B, V)."""
+    """Make tokens impossible after which a sequence could no longer match its grammar: logits (B, V)."""
     rows, needed, left = [], [], []
     for row, sequence in enumerate(sequences):
         if sequence.grammar is not None:
             try:
                 needed.append(sequence.grammar.needed_after(sequence))
-            except UserError as error:  # too complex: this sequence fails, and not the others of its batch
+            except UserError as error:  # too complex: this sequence fails, but not the others in its batch
                 sequence.error = error
                 continue
             rows.append(row)

@@ -1,4 +1,4 @@
-"""Tools that run while the model writes: generation stops at a call, the result is inserted, and generation continues.
+"""Tool calls during generation: generation stops at a call, the result is inserted, and generation continues.
 
     prompt → "… <tool_call>{…}</tool_call>"   stop (where a call is a whole message: at its end)
            + what the caller of `generate_with_tools` inserts, such as the result   → "so the answer is 425."
@@ -24,9 +24,9 @@ class ToolGeneration:
 
     Attributes:
         texts: what the model wrote, in pieces: all but the last end with a call. Nothing that was inserted is in them.
-        calls: the JSON of each call that was answered; one less than there are texts.
-        finish_reason: of the last piece: "stop", "length" (also that of a call that never ends), or "calls" (the model
-            wanted to call more often than it may).
+        calls: the JSON of each answered call; one fewer than `texts`.
+        finish_reason: of the last piece: "stop", "length" (including a call that never ends), or "calls" (the model
+            tried to make more calls than allowed).
         warnings: sentences for the user.
     """
 
@@ -46,15 +46,15 @@ def generate_with_tools(
     forced: Grammar | None = None,
     call_format: CallFormat = HERMES,
 ) -> list[ToolGeneration]:
-    """Continue each prompt; whenever the model has written a call, insert what `respond` says and continue.
+    """Continue each prompt; whenever the model has made a call, insert the result of `respond` and continue.
 
     Args:
         model: a causal language model.
         tokenizer: the one it was trained with.
         prompts: token ids.
         options: how to sample; `max_new_tokens` limits each piece between two calls.
-        respond: the number of a prompt, and the JSON of a call → the token ids that follow the call.
-        max_calls: how many calls each text may make.
+        respond: maps the index of a prompt and the JSON of a call to the token ids that follow the call.
+        max_calls: the maximum number of calls in each text.
         forced: the grammar of the call that each text must begin with (`call_grammar`); None = it may write anything.
         call_format: how the model writes a call.
 

@@ -1,4 +1,4 @@
-"""Write by unmasking: a masked model fills in the [MASK]s of a text, some at each step.
+"""Generation by unmasking: a masked language model fills in the [MASK]s of a text, a few at each step.
 
     step 1   [MASK] [MASK]  old   [MASK] [MASK]  the  [MASK]
     step 2     the  [MASK]  old   [MASK]   by    the  [MASK]
@@ -6,12 +6,12 @@
 
 At each step the model predicts all masked positions at once, and a part of them takes a token that is sampled from its
 prediction. Tokens that are sampled at the same step do not see each other. So with as many steps as masks, one token a
-step, the text is a sample of the distribution that `objectives/masked_diffusion.py` bounds, in a random order; with
-fewer steps it is written faster, and worse: the tokens of a step are drawn as if they were independent.
+step, the text is a sample of the distribution that `objectives/masked_diffusion.py` bounds, in a random order; fewer
+steps are faster, but the text is worse: the tokens of a step are sampled as if they were independent.
 
-Which positions are next is random, as in training, or the ones of whose token the model is most certain
-("confident", Chang et al. 2022, "MaskGIT"). The latter prefers what is easy to guess. Its texts hold together better
-in few steps, and are no longer samples of the model's distribution: they vary less.
+The next positions are random, as in training, or those where the model is most certain ("confident", Chang et al. 2022,
+"MaskGIT"). The latter prefers easy predictions. With few steps its texts are more coherent, but they are no longer
+samples of the model's distribution: they vary less.
 """
 
 from collections.abc import Sequence
@@ -50,10 +50,10 @@ def unmask(
     Args:
         model, tokenizer: a BERT with its pretraining head, best one trained by the task masked-diffusion.
         texts: each with one [MASK] for every token to write: `"Once there was " + "[MASK]" * 20`.
-        steps: in how many steps; None = one for each [MASK], which is the model's own distribution.
+        steps: the number of steps; None = one for each [MASK], which samples from the model's own distribution.
         temperature: divides the logits; 0 takes the most likely token.
         order: "random" or "confident".
-        seed: of the random numbers; with a text's number in the list it decides that text.
+        seed: the random seed; a text depends on it and on its index in the list.
 
     Returns:
         The texts without masks.
@@ -122,5 +122,5 @@ def draw(logits: Tensor, options: SamplingOptions, rng: np.random.Generator) -> 
     """Sample a token for each position, or take the most likely one at temperature 0: (n, V) → (n,)."""
     if options.greedy:
         return sampling.greedy(logits)
-    uniforms = rng.integers(0, 2**24, len(logits)) / 2**24  # as `sampling.sample` wants them
+    uniforms = rng.integers(0, 2**24, len(logits)) / 2**24  # the form that `sampling.sample` expects
     return sampling.sample(logits, torch.from_numpy(uniforms).to(logits))

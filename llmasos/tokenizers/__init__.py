@@ -1,4 +1,4 @@
-"""Text to ids and back.
+"""Tokenizers: text to ids and back.
 
 Read `tokenizer` (the base class) and `added_tokens`, then `char` and `byte` (the two simple tokenizers),
 `bytes_to_unicode`, `word_counts`, `bpe_trainer` and `bpe` (byte-pair encoding, trained here), `openai` (OpenAI's

@@ -2,9 +2,9 @@
 
     "the covid-19 cat"  --added: covid-19-->  "the " | covid-19 | " cat"  --each ordinary part is encoded by itself
 
-Special tokens such as `<|endoftext|>` are the best-known ones. Published models may have others: words that somebody
-gave to a trained tokenizer, because it cut them into many pieces. Those are part of every text; special tokens only
-of a text that is trusted (see `tokenizer`).
+Special tokens such as `<|endoftext|>` are the best-known ones. Published models may have others: words that were added
+to a trained tokenizer because it split them into many pieces. These are recognized in every text; special tokens only
+in trusted text (see `tokenizer`).
 
 The five properties of such a token, and what happens when two names overlap, are those of `tokenizers`
 (`AddedVocabulary` in its Rust code): of all names the leftmost one is taken, of those at the same place the longest.

@@ -1,8 +1,8 @@
-"""Many texts to ids, one after the other, on all cores: for a corpus that does not fit into memory.
+"""Encode many texts, one after another, on all cores: for a corpus that does not fit in memory.
 
 Texts are encoded in batches, of which only a few are read ahead, and the ids come in the order of the texts. tiktoken
-encodes outside of Python, so threads are enough for it. A tokenizer that is written in Python encodes in further
-processes, which start only if the first megabyte is not all: they take longer to start than to encode that much.
+encodes outside of Python, so threads are enough for it. A tokenizer written in Python encodes in additional processes,
+which start only if there is more than a megabyte of text: starting them takes longer than encoding that much.
 """
 
 import itertools
@@ -17,7 +17,7 @@ from llmasos.errors import UserError, check_number
 from llmasos.parallel import in_batches, map_in_processes, map_in_threads, usable_cores
 
 BATCH = 100_000  # characters that are encoded at a time
-ALONE = 10  # batches that this process encodes by itself before others are worth their start
+ALONE = 10  # batches that this process encodes by itself before starting others pays off
 
 
 class Encoder(Protocol):

@@ -7,12 +7,12 @@ follows from the table (decoding, fingerprints, special tokens, offsets) is impl
 rule, in `_encode_ordinary`, and how it is saved.
 
 **Special tokens** are ids that no ordinary text produces, such as `<|endoftext|>`, which separates documents. If a
-user types `<|endoftext|>`, it is encoded as those thirteen characters: otherwise anybody who can write a prompt could
-end a document, or impersonate the system, in the middle of it. Pass `allow_special=True` only for text you trust.
+user types `<|endoftext|>`, it is encoded as those thirteen characters: otherwise anyone who writes a prompt could end
+the document, or impersonate the system, in the middle of it. Pass `allow_special=True` only for text you trust.
 
-A tokenizer can also have **added tokens** that every text may contain (`added_tokens`): words that a published model
-got after its vocabulary was trained. Both are found first, and the parts of the text between them are encoded one by
-one.
+A tokenizer can also have **added tokens** that any text may contain (`added_tokens`): words that were added to a
+published model's vocabulary after training. Both types are matched first, and the parts of the text between them are
+encoded separately.
 
 **Text that is not Unicode.** A Python `str` can hold a lone surrogate (from a damaged file name, say), which has no
 UTF-8 encoding. Each becomes U+FFFD, the replacement character, and a high one followed by a low one becomes the
@@ -69,7 +69,7 @@ class Tokenizer(ABC):
     kind: str
     encodes_in_python = False  # and not in a library or by numpy: then more processes help, and threads do not
     begin_of_text: int | None = None  # the id that the model expects before a text, if any
-    chat_template: str | None = None  # the Jinja program that a published model brings
+    chat_template: str | None = None  # the Jinja template of a published model
     roles: Mapping[str, str] = MappingProxyType({})  # names of special tokens by their roles: bos_token, eos_token, …
     split_pattern: str | None = None  # the regular expression that splits a text into words, if any
 
@@ -147,7 +147,7 @@ class Tokenizer(ABC):
 
     @cached_property
     def _matcher(self) -> AddedTokenMatcher:
-        """Finds the added tokens that are looked for in the text as it is."""
+        """Finds the added tokens that are matched in the unmodified text."""
         return AddedTokenMatcher(token for token in self.added_tokens if not token.normalized)
 
     @cached_property
@@ -183,7 +183,7 @@ class Tokenizer(ABC):
             text: any string. Lone surrogates become U+FFFD.
             allow_special: whether names of special tokens in the text become those tokens. False, the safe choice for
                 a user's text, encodes them like any other characters.
-            ordinary: indices of characters that belong to no special token even so.
+            ordinary: indices of characters that never belong to a special token, even then.
         """
         return self.encode_array(text, allow_special, ordinary).tolist()
 
@@ -197,8 +197,8 @@ class Tokenizer(ABC):
         >>> [ids.tolist() for ids in tokenizer.encode_iterable(["ab", "", "c"])]
         [[97, 98], [], [99]]
 
-        Each text is encoded for itself, so the lines of an open file are separate texts: where a token of the whole
-        file would reach over a line's end, such as two line breaks in one, their ids are others.
+        Each text is encoded separately, so the lines of an open file are separate texts: if a token of the whole file
+        would cross a line's end, such as a token of two line breaks, the ids differ.
 
         Args:
             texts: any iterable, read as far as needed: only a few hundred thousand characters ahead.
