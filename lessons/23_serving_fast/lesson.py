@@ -231,7 +231,7 @@ result("requests that end in the predicted step", sum(a == b for a, b in zip(in_
 #
 # It holds for every rule of service, every distribution, every order. The proof is to count the same thing twice. Draw
 # a line for each request, from its arrival to its end. The sum of the lengths of all lines is the number of requests
-# times $W$. It is also, going from step to step, the sum of how many lines there are. Divide both by the time:
+# times $W$. It is also the sum, over all steps, of the number of lines at that step. Divide both by the time:
 # $\lambda W = L$. (If some lines are cut off at the ends of the window, it holds up to those.)
 #
 # Apply it to the slots alone: each request spends $m$ steps in one, so **$\lambda m$ slots are busy on average**,
