@@ -1,14 +1,13 @@
 """The layers of an adapter under their published names: what `formats` does for the weights of a whole model.
 
 Most layers have one published counterpart. GPT-2 keeps queries, keys and values in one matrix, which has one adapter.
-Ours are three, and together they are an adapter of three times the rank, whose B has zeros where one of the three does
-not belong to the other two:
+Ours are three separate adapters, which together form one adapter of three times the rank, with a block-diagonal B:
 
     A = [A_q; A_k; A_v]  (3r, in)            B = diag(B_q, B_k, B_v)  (3·out, 3r)
 
-In the other direction the three get the same A, and each its rows of B. A and B are never transposed: a program that
-keeps matrices as (in, out) does so only in its base model. What a table says about the rows of a matrix (their order in
-GPT-NeoX, their scale in GPT-Neo) is as true of those of B.
+In the other direction the three share the same A, and each gets its rows of B. A and B are never transposed: only base
+models store matrices as (in, out). What a format's table says about the rows of a matrix (their order in GPT-NeoX,
+their scale in GPT-Neo) also applies to the rows of B.
 """
 
 import dataclasses
@@ -29,16 +28,16 @@ def table(format: HFFormat, config: ModelConfig, prefix: str) -> dict[str, Tenso
 
 
 def layer_names(mapping: TensorMapping) -> list[str]:
-    """Our names of the layers whose weights a table entry is about."""
+    """This library's names of the layers that a table entry is about."""
     return [name.removesuffix(".weight") for name in mapping.ours]
 
 
 def to_published(adapter: AdapterFile, format: HFFormat, model: nn.Module, config: ModelConfig) -> AdapterFile:
-    """Give an adapter of ours its published names.
+    """Convert an adapter to the published names.
 
     Args:
-        adapter: with our names.
-        format: of the model.
+        adapter: an adapter with this library's names.
+        format: the model's format.
         model, config: which the adapter belongs to.
     """
     sizes = {name: parameter.size(0) for name, parameter in model.named_parameters()}
@@ -55,7 +54,7 @@ def to_published(adapter: AdapterFile, format: HFFormat, model: nn.Module, confi
 
 
 def from_published(adapter: AdapterFile, format: HFFormat, model: nn.Module, config: ModelConfig) -> AdapterFile:
-    """The reverse. Raises UserError if it adapts a layer that the model does not have."""
+    """The inverse. Raises UserError if it adapts a layer that the model does not have."""
     sizes = {name: parameter.size(0) for name, parameter in model.named_parameters()}
     has_prefix = any(name.startswith(format.prefix) for name in adapter.layers)
     mappings = table(format, config, format.prefix if has_prefix else "")

@@ -1,11 +1,11 @@
-"""Opening an adapter: its base model is found by name, and the adapter put into it.
+"""Opening an adapter: find its base model by name, and attach the adapter to it.
 
     model = read_adapted(folder)                     the base model that the adapter names
     model = read_adapted(folder, base=Path(…))       another copy of it
 
-The adapter may be one of ours, from a checkpoint or `save_pretrained`, or of `peft`. Ours come with the config of
-the whole model and with the checksum of the base's weights, so that they are never put into another model. peft's
-come with neither; there, names and shapes must fit.
+The adapter may be one of ours, from a checkpoint or `save_pretrained`, or of `peft`. Ours include the config of the
+whole model and a checksum of the base's weights, so they are never attached to another model. peft's have neither; for
+these, names and shapes must match.
 """
 
 import dataclasses
@@ -74,7 +74,7 @@ def read_adapted(folder: Path, base: Path | None = None, say: Say = warnings.war
     """Open an adapter with its base model, on the CPU and in evaluation mode.
 
     Args:
-        folder: of the adapter.
+        folder: the adapter's folder.
         base: the folder of its base model; None = the one that the adapter names.
         say: called with messages for the user.
 

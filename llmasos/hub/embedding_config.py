@@ -4,7 +4,7 @@
     1_Pooling/config.json         how the vectors of the tokens become one
     sentence_bert_config.json     how many tokens are read
 
-Vectors are always of unit length here, unless somebody wants them otherwise, so 2_Normalize needs nothing.
+Vectors have unit length by default here, so 2_Normalize needs no handling.
 """
 
 from pathlib import Path
@@ -21,7 +21,7 @@ SUPPORTED_MODULES = ("Transformer", "Pooling", "Normalize", "Dropout")
 
 
 def read_embedding_config(folder: Path, config: ModelConfig) -> EmbeddingConfig:
-    """Read how a folder's model embeds texts; the default if it does not say.
+    """Read how a folder's model embeds texts; the default if its files do not say.
 
     Raises:
         UserError: a file is damaged, or asks for something that is not supported here.
@@ -71,7 +71,7 @@ def read(file: Path, default: Any) -> Any:
 
 
 def write_embedding_config(folder: Path, embedding: EmbeddingConfig, config: ModelConfig) -> None:
-    """Write the files, if they say anything but the default."""
+    """Write the files, unless they would only contain the defaults."""
     if embedding == EmbeddingConfig():
         return
     types = {"": "Transformer", "1_Pooling": "Pooling", "2_Normalize": "Normalize"}

@@ -1,4 +1,4 @@
-"""What a model's folder says about generating with it: settings and end tokens.
+"""Reading and writing a model folder's generation settings and end tokens.
 
 read_generation_config(folder, config)     generation_config.json, or the same fields in an older config.json
 write_generation_config(folder, model, …)  the same, for transformers too

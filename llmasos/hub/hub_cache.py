@@ -113,7 +113,7 @@ def token() -> str | None:
 
 
 def read_word(file: Path) -> str:
-    """The content of a file with one word. What is not ASCII in it becomes U+FFFD, which is in no word.
+    """Read a file that contains a single word. Non-ASCII bytes become U+FFFD.
 
     Raises:
         UserError: it cannot be read.
@@ -278,11 +278,11 @@ def link(blob: Path, name: Path) -> None:
         if os.path.lexists(name):
             if os.path.exists(name) and os.path.samefile(name, blob):
                 return
-            set_aside(name)  # a changed file of the user's, or a link to another revision's content
+            set_aside(name)  # a file that the user changed, or a link to another revision's content
         try:
             name.symlink_to(target)
         except FileExistsError:
-            if not (os.path.exists(name) and os.path.samefile(name, blob)):  # else another process was faster
+            if not (os.path.exists(name) and os.path.samefile(name, blob)):  # otherwise another process was faster
                 raise
         except OSError:  # Windows without the permission to create links
             os.link(blob, name)

@@ -33,7 +33,7 @@ def card_examples(name: str | Path) -> list[list[str]]:
 def read_examples(folder: Path) -> list[list[str]]:
     """The examples of the card in a model's folder: for each, its text, or its question and context.
 
-    Without a card, or in a form that is not understood, there are none.
+    If there is no card, or it cannot be parsed, there are none.
     """
     try:
         lines = (folder / CARD).read_text(encoding="utf-8").splitlines()

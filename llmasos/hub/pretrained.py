@@ -1,4 +1,4 @@
-"""Loading a model by its name, and saving one: what the package exports."""
+"""Loading a model by its name, and saving one: the package's public functions."""
 
 import shutil
 import warnings
@@ -42,7 +42,7 @@ def load_pretrained(
         quantize: "int8" rounds the large matrices to one byte per weight, a quarter of the memory, "int4" to about
             five bits, for inference only (see `nn/quantization.py`). None = full precision.
         adapter: a folder or a run with an adapter of the model; None = none, unless `name` is itself an adapter.
-        merge: whether an adapter is merged into the weights, as for every use but saving it again.
+        merge: whether an adapter is merged into the weights, which is right for every use except saving it again.
 
     Raises:
         UserError: there is no such model, it cannot be fetched, it is damaged or not supported, the adapter is of
@@ -86,8 +86,8 @@ def load_backbone(model: Model, name: str | Path, with_head: bool = False) -> li
         load_backbone(model, "storyworld-bert")
 
     Args:
-        model: freshly built.
-        name: of the pretrained model; see `load_pretrained`.
+        model: a newly built model.
+        name: the pretrained model's name; see `load_pretrained`.
         with_head: whether the head's weights are copied too; the two models must then have the same head.
 
     Returns:
@@ -133,7 +133,7 @@ def save_pretrained(
 
 
 def check_replaceable(folder: Path) -> None:
-    """Raise UserError if a folder holds anything but a model that we saved there, as we saved it, and its card."""
+    """Raise UserError if a folder holds anything other than a model that we saved there, unchanged, and its card."""
     try:
         others = (
             [path for path in foreign_files(config_file(folder)) if path != folder / CARD] if folder.is_dir() else []

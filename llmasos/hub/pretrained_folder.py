@@ -88,7 +88,7 @@ def with_stored_head(
 ) -> ModelConfig:
     """Return the config, without the head of a bert's pretraining if the file holds nothing of it.
 
-    Sentence embedders are such files: their config.json names the class from which their training started.
+    Sentence embedders are saved like this: their config.json names the class that their training started from.
     """
     names = {format.current_name(name) for name in unwrapped(published)}
     if config.family != "bert" or not config.is_pretraining or names & {m.published for m in format.head(config)}:
@@ -102,7 +102,7 @@ def copy_weights(model: Model, folder: Path, with_head: bool) -> list[str]:
 
     Args:
         model: with a head (see `models/heads.py`), unless `with_head` is set.
-        folder: of a model with the same family and sizes, ours or published.
+        folder: the folder of a model with the same family and sizes, in our format or a published one.
         with_head: whether the head's weights are copied too; the heads must then be equal. Otherwise the head keeps its
             own weights.
 
@@ -157,12 +157,12 @@ def read_own_backbone(backbone: nn.Module, head: str | None, config: ModelConfig
 def read_tokenizer(folder: Path, config: ModelConfig, say: Say = warnings.warn) -> Tokenizer:
     """Read the tokenizer in a model's folder.
 
-    Tokens that were added to the tokenizer but not to the model (a [PAD], mostly, for training in batches) have no row
-    in the token embedding. They are left out, and text that names them is ordinary text.
+    Tokens that were added to the tokenizer but not to the model (usually a [PAD] for training in batches) have no row
+    in the token embedding. They are left out, and their names are encoded as ordinary text.
 
     Args:
-        folder: of the model.
-        config: of the model.
+        folder: the model's folder.
+        config: the model's config.
         say: called with a message about tokens that are left out.
 
     Raises:
@@ -339,7 +339,7 @@ def convert_tensors(
 
 
 def check_copies(unused: Mapping[str, Tensor], tensors: Mapping[str, Tensor], format: HFFormat, folder: str) -> None:
-    """Raise UserError if a file's unused tensor that should be one of ours once more has other values."""
+    """Raise UserError if an unused tensor that should duplicate one of ours has different values."""
     for suffix, ours in format.copies.items():
         for name, copy in unused.items():
             if name.endswith(suffix) and ours in tensors and not is_same(copy, tensors[ours]):
@@ -356,7 +356,7 @@ def is_same(a: Tensor, b: Tensor) -> bool:
 
 
 def unwrapped(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Take off the prefixes that all names have if the saved model was wrapped, by DDP or by `torch.compile`."""
+    """Remove the prefixes that names have if the saved model was wrapped by DDP or `torch.compile`."""
     while wrapper := next((w for w in WRAPPERS if tensors and all(name.startswith(w) for name in tensors)), None):
         tensors = {name.removeprefix(wrapper): tensor for name, tensor in tensors.items()}
     return tensors

@@ -22,7 +22,7 @@ from llmasos.training.run_folder import RUNS
 
 SHIPPED = Path(__file__).parent / "shipped"
 LIST = "python -m llmasos models"
-SIMILAR = 0.75  # from here on, an unknown name is a misspelled one
+SIMILAR = 0.75  # from this similarity on, an unknown name counts as misspelled
 
 
 def find_model_folder(name: str | Path, say: Callable[[str], None] = warnings.warn, progress: bool = True) -> Path:
@@ -48,7 +48,7 @@ def find_model_folder(name: str | Path, say: Callable[[str], None] = warnings.wa
     repository = None if isinstance(name, Path) else Repository.parse(text)
     if repository and (snapshot := cached(repository)):
         return snapshot
-    is_word = "/" not in text  # a name with an owner is meant as it is
+    is_word = "/" not in text  # a name with an owner is taken literally
     if is_word and (hint := nearest(text, shipped_models(), SIMILAR)):
         raise UserError(f"there is no model {text!r}{hint}")
     problem = f"there is no folder {text}" if text else "the name is empty"
@@ -80,7 +80,7 @@ def find_model_folder(name: str | Path, say: Callable[[str], None] = warnings.wa
 
 
 def name_of(folder: str | Path) -> str:
-    """Return the name by which the user knows a model's folder: a shipped model's, that on the hub, or the path.
+    """Return the name that users know a model's folder by: a shipped model's name, its name on the hub, or the path.
 
     >>> name_of("/home/me/.cache/huggingface/hub/models--OWNER--NAME/snapshots/607a30d7"), name_of("runs/storyworld")
     ('OWNER/NAME', 'runs/storyworld')

@@ -35,7 +35,7 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
 
     Raises:
         UserError: there are none, a file is missing or damaged, a tensor is in two files or in none, an index names a
-            file outside the folder, or a pickle holds anything but tensors.
+            file outside the folder, or a pickle holds anything other than tensors.
     """
     tensors: dict[str, Tensor] = {}
     for file, expected in weight_files(folder).items():

@@ -1,6 +1,6 @@
-"""Attention maps: the weights with which each position gathers from the others, layer by layer and head by head.
+"""Attention maps: the weights with which each position attends to the others, layer by layer and head by head.
 
-A weight says where a head looked, not what it took from there or whether that mattered: a large weight on a short
+A weight says where a head attends, not what it reads there or whether that matters: a large weight on a short
 vector adds little (Kobayashi et al. 2020), and other weights can lead to the same output (Jain & Wallace 2019).
 Attention maps are a place to start looking, not an explanation.
 """
@@ -53,16 +53,16 @@ def attention_maps(model: nn.Module, *inputs: Any, run: Callable[..., Any] | Non
 def telling_head(maps: Sequence[Tensor], trivial: Tensor) -> tuple[int, int, int]:
     """The layer and the head with the strongest pattern, to look at first, and its strongest query.
 
-    Most heads look at the token itself, its neighbor, or the first token, where attention goes that is not needed
-    (Xiao et al. 2023, "attention sinks"). The measure of a head is the largest weight that a query gives to any other
-    key, averaged over the queries. It says that there is a pattern, not that the pattern matters.
+    Most heads attend to the token itself, its neighbor, or the first token, which receives attention that is not needed
+    elsewhere (Xiao et al. 2023, "attention sinks"). A head is rated by the largest weight that a query gives to any
+    other key, averaged over the queries. It says that there is a pattern, not that the pattern matters.
 
     Args:
         maps: the weights (1, H, T, S) of each layer.
         trivial: (T, S) or (S,) booleans, True = this key does not count.
 
     Returns:
-        The numbers of the layer, the head and the query, from 0.
+        The indices of the layer, the head and the query, from 0.
     """
     layers = [weights[0].masked_fill(trivial.to(weights.device), 0.0) for weights in maps]  # L times (H, T, S)
     largest = torch.stack([weights.amax(dim=-1) for weights in layers])  # (L, H, T)
@@ -71,7 +71,7 @@ def telling_head(maps: Sequence[Tensor], trivial: Tensor) -> tuple[int, int, int
 
 
 def trivial_keys(length: int) -> Tensor:
-    """The keys that every head of self-attention may look at without a reason: (T, T) booleans.
+    """The keys that any self-attention head may attend to for no particular reason: (T, T) booleans.
 
     They are the query's own position, its two neighbors, and the first position.
 

@@ -39,9 +39,9 @@ class TraceStep:
     """One step of the computation.
 
     Attributes:
-        name: of the step, such as "query".
+        name: the step's name, such as "query".
         formula: what is computed.
-        sentence: what for.
+        sentence: its purpose.
         values: the result, a vector: (C,), (D,), (d_ff,), (S,) for scores and weights, or (V,) for logits.
         block: the number of its block, from 0; None before the first block and after the last.
     """
@@ -61,7 +61,7 @@ def forward_trace(model: Model, ids: Tensor, position: int = -1, head: int = 0) 
         steps[-1].values                    # the logits (V,) of the next token: model(ids)[0, -1]
 
     Args:
-        model: with the output layer of its pretraining, in any mode.
+        model: a model with the output layer of its pretraining, in any mode.
         ids: (T,) or (1, T) token ids.
         position: the position to follow. A GPT predicts the next token there, a BERT the token at this position.
         head: the attention head to show in each block, from 0.
@@ -220,7 +220,7 @@ def attention_steps(
         place = torch.tensor([[position]], device=scores.device)
         scores = scores + attention.alibi(place, len(scores))[0, head, 0]
         compared += " - slope · distance"
-    scores = scores.masked_fill(weights == 0.0, torch.finfo(scores.dtype).min)  # outside of a sliding window
+    scores = scores.masked_fill(weights == 0.0, torch.finfo(scores.dtype).min)  # outside a sliding window
     gathered = kept[attention.out_proj][head * size : (head + 1) * size]  # (D,)
     return [
         TraceStep("query", formula, f"The query says what this head looks for at this position.{rotated}", query),

@@ -1,10 +1,10 @@
-"""Induction heads: how a model continues a sequence that it has seen once in its context (Olsson et al. 2022).
+"""Induction heads: how a model continues a sequence that has occurred before in its context (Olsson et al. 2022).
 
     … A B … A → B          look for the last A, and predict what followed it
 
 It takes two layers: a head that looks at the previous token, so that B's position knows it came after A; and a later
-head that looks for the position after an earlier occurrence of the current token. Both are measured on random tokens,
-repeated once: there, nothing but the repetition helps.
+head that looks for the position after an earlier occurrence of the current token. Both are measured on repeated random
+tokens, where only the repetition helps.
 
     r₁ r₂ r₃ … r_n r₁ r₂ r₃ … r_n        at position n + i, an induction head looks at position i + 1
 """

@@ -1,4 +1,4 @@
-"""Reading and changing what flows inside a model: one mechanism for all families.
+"""Interventions: reading and changing activations inside a model, with one mechanism for all families.
 
     site = Site("head", layer=1, head=3)
     with recorded(model, [site]) as values:              # values[site]: (B, T, D)

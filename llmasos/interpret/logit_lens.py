@@ -5,8 +5,8 @@ earlier, too: apply the final norm and the output layer to the stream after bloc
 layers often repeat the current token, middle ones predict types of words, late ones settle on one. Where the prediction
 changes, a layer has added something.
 
-That intermediate streams can be read by the output layer is an observation, not a law: early rows can be nonsense
-although the layer does useful work (Belrose et al. 2023 train a translation for each layer, the tuned lens).
+That the output layer can read intermediate streams is an observation, not a law: early rows can be nonsense although
+the layer does useful work (Belrose et al. 2023 train a translator for each layer, the tuned lens).
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Occlusion: how much does a model's output depend on each word? Leave the word out and predict again.
+"""Occlusion: measure how much a model's output depends on each word by leaving it out and predicting again.
 
 Zeiler & Fergus (2014, section 4.2) covered pieces of a picture to see which ones a classifier needs; Li et al. (2016,
 "Understanding Neural Networks through Representation Erasure") did the same with words. Occlusion only needs the

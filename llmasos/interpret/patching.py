@@ -1,12 +1,12 @@
-"""Which part of a model does it? Three measures, from the most to the least reliable.
+"""Which part of a model is responsible for its output? Three measures, from the most to the least reliable.
 
 - **Activation patching** (Vig et al. 2020; Meng et al. 2022): run a clean text ("Anna had a kite. One day, she") and a
   corrupted one ("Paul …"); put a single activation of the clean run into the corrupted one. If this restores the
-  answer, that activation carries what decides it.
+  answer, that activation carries the decisive information.
 - **Ablation**: remove a part, and see what is lost. Little may be lost because another part takes over.
 - **Direct logit attribution** (Elhage et al. 2021): apart from the last norm, a logit is linear in the residual stream,
   which is a sum. So the contribution of each block and each head can be read off. Its effect on later parts is not
-  seen.
+  included.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +21,7 @@ from llmasos.interpret.interventions import KINDS, Site, blocks_of, intervened, 
 from llmasos.models import GPT, Model
 from llmasos.nn import RMSNorm, eval_mode
 
-Metric = Callable[[Tensor], float]  # of the logits (1, T, V)
+Metric = Callable[[Tensor], float]  # a function of the logits (1, T, V)
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def logit_attribution(model: Model, ids: Tensor, token: int, position: int = -1)
         position: the position that predicts it.
 
     Raises:
-        UserError: the model is of another kind.
+        UserError: the model is of another type.
     """
     if not isinstance(model, GPT) or model.config.norm_position != "pre" or not model.config.generates:
         raise UserError("a logit is a sum of the blocks' outputs only in a gpt with norms before its sublayers.")

@@ -1,4 +1,4 @@
-"""Linear probes: what can be read off a layer by a linear function (Alain & Bengio 2016).
+"""Linear probes: what information a linear function can read from a layer (Alain & Bengio 2016).
 
 A probe is a logistic regression from activations to labels. Its success shows that the information is there, not that
 the model uses it; two checks help:
@@ -26,10 +26,10 @@ class Probe:
     Attributes:
         weight: (K, C), one direction for each of the K labels.
         bias: (K,), one for each label.
-        mean, scale: (C,), with which activations are standardized first.
+        mean, scale: (C,), used to standardize activations first.
         accuracy: on examples that it was not trained on.
         interval: of the accuracy, 95 % (Clopper & Pearson 1934).
-        majority: the accuracy of always naming the most frequent label.
+        majority: the accuracy of always predicting the most frequent label.
     """
 
     weight: Tensor
@@ -45,7 +45,7 @@ class Probe:
         return self.logits(activations).argmax(-1)
 
     def logits(self, activations: Tensor) -> Tensor:
-        """The logit of each label: (N, C) → (N, K). Their softmax is what the probe takes for the probabilities."""
+        """The logit of each label: (N, C) → (N, K). Their softmax is the probe's probabilities."""
         return ((activations - self.mean) / self.scale) @ self.weight.T + self.bias
 
     def steering(self, old: int, new: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""How logits become a token: what each sampling rule makes of them, and the random number that decides.
+"""How logits become a token: the effect of each sampling rule, and the random number that decides.
 
 logits → penalties → temperature → top-k → top-p → min-p → softmax → sampled token
 """
@@ -21,9 +21,9 @@ class SamplingTrace:
     """The choice of one token.
 
     Attributes:
-        stages: for each rule that is switched on, its field of `SamplingOptions` and the logits (V,) after it.
+        stages: for each enabled rule, its field of `SamplingOptions` and the logits (V,) after it.
         probabilities: (V,) from which the token is sampled; after greedy decoding all but one are 0.
-        uniform: the random number in [0, 1) that decides; None = greedy, the most likely token is taken.
+        uniform: the random number in [0, 1) that decides; None = greedy: the most likely token is chosen.
         id: the token.
     """
 
@@ -34,12 +34,12 @@ class SamplingTrace:
 
 
 def sampling_trace(logits: Tensor, options: SamplingOptions, ids: Sequence[int] = ()) -> SamplingTrace:
-    """Choose a token as `generate` does for the first new token, and keep what each rule makes of the logits.
+    """Choose a token as `generate` does for the first new token, and keep the logits after each rule.
 
     Args:
         logits: (V,), of the last position.
         options: how to sample. Its presence and frequency penalties have no effect on a first token.
-        ids: of the prompt, to which the repetition penalty applies.
+        ids: the prompt's ids, to which the repetition penalty applies.
     """
     off: dict[str, Any] = {rule.name: rule.default for rule in sampler_fields()}
     on = [rule for rule in rules_in_order() if getattr(options, rule) != off[rule]]

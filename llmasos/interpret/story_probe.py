@@ -1,11 +1,11 @@
-"""A probe on stories: does the model know, after each sentence, where the thing is?
+"""A probe on stories: does the model know, after each sentence, where an object is?
 
     probes = train_story_probes(model, tokenizer)
     probes[1].probe.accuracy, probes[1].control     # after block 1: on held-out stories; with random weights
 
-The stories are those of the valley in which something is lost (`datasets/storyworld/whereabouts.py`), so the truth is
-known: the thing is with its owner, lost, or in other hands. The probe reads the residual stream at the last token
-of each sentence. Before that, a model that reads from left to right cannot know what the sentence will say.
+The stories are storyworld plots in which something is lost (`datasets/storyworld/whereabouts.py`), so the truth is
+known: the object is with its owner, lost, or in other hands. The probe reads the residual stream at the last token of
+each sentence. Before that, a model that reads from left to right cannot know what the sentence will say.
 
 How often it is right after a sentence of 40 held-out stories, in percent, over five seeds (mean, lowest to highest):
 
@@ -16,14 +16,14 @@ How often it is right after a sentence of 40 held-out stories, in percent, over 
 | `storyworld-bert` | 85.5 (83.2–86.6) | 89.7 (86.4–92.5) | 88.7 (86.1–90.8) | 90.8 (88.9–91.9) |
 | with random weights | 61 (57–64) | 62 (59–64) | 62 (58–65) | 62 (59–64) |
 
-Always naming the most frequent label is right after 51 (48–53). The control is far above that, probably because random
-layers still hand on which words were read last, and "was gone" is enough for many sentences. The context of the BERT,
+Always predicting the most frequent label is right after 51 (48–53). The control is far above that, probably because
+even random layers pass on which words came last, and "was gone" is enough for many sentences. The context of the BERT,
 64 tokens, holds about half a story, so it often does not see what happened before.
 
-Not asked is *in which place* the thing is. In `storyworld-gpt` a probe cannot read that off, although the model names
-the right place in the end: with a label for each of the eight places it is right after 59 % of the sentences, where
-always saying "with its owner" is right after 51 %. The model does not carry the place along; its attention looks it up
-in the text when it is needed.
+The probe does not ask *in which place* the object is. In `storyworld-gpt` a probe cannot read that, although the model
+names the right place in the end: with a label for each of the eight places it is right after 59 % of the sentences, and
+always predicting "with its owner" after 51 %. The model does not store the place in the stream; its attention looks it
+up in the text when needed.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -74,7 +74,7 @@ def train_story_probes(
         model: a GPT or a BERT with the output layer of its pretraining, in any mode.
         tokenizer: the one it was trained with.
         n_train, n_held_out: the numbers of stories to train and to test on. The latter are of the split "val".
-        seed: another seed gives other stories, and other random weights to the control.
+        seed: determines the stories, and the random weights of the control.
         run: runs each job that uses the model (None = on this thread).
 
     Returns:

@@ -1,4 +1,4 @@
-"""The probability that a model gives each token of a text, and the tokens it finds more likely.
+"""The probability of each token of a text under a model, and the tokens that the model finds more likely.
 
 A GPT predicts each token from those before it; a translator also from the source. A BERT sees both sides, so each token
 is masked in turn and predicted from all others (Salazar et al. 2020, "Masked Language Model Scoring"). The sum of those

@@ -1,4 +1,4 @@
-"""How to prompt a model: chat templates, few-shot prompts, and several answers to choose from."""
+"""Prompting: chat templates, few-shot prompts, tools, and self-consistency."""
 
 from typing import TYPE_CHECKING
 

@@ -7,7 +7,7 @@
     number  = digits such as  12,  1,000  or  .5,  or  ( sum )
 
 Each rule is one method below (recursive descent). Numbers are fractions, so nothing is rounded on the way: 0.1 + 0.2 is
-0.3. Length, depth and size are limited, so a model cannot make the calculator hang: 9**9**9 is refused at once.
+0.3. Length, depth and size are limited, so a model cannot make the calculator hang: 9**9**9 is rejected at once.
 """
 
 import re
@@ -23,7 +23,7 @@ SAME = {"×": "*", "·": "*", "÷": "/", "−": "-", "^": "**"}
 
 
 def calculate(expression: str) -> str:
-    """The value of an arithmetic expression, as a text.
+    """Compute the value of an arithmetic expression, as a text.
 
     >>> calculate("(12 + 30) * 2"), calculate("1/3"), calculate("0.1 + 0.2"), calculate("-2**2")
     ('84', '0.333333333333', '0.3', '-4')
@@ -37,7 +37,7 @@ def calculate(expression: str) -> str:
 
 
 def shown(value: Fraction) -> str:
-    """A number as people write it, rounded to 12 digits if it is not a whole number."""
+    """Format a number for people, rounded to 12 digits if it is not a whole number."""
     if value.denominator == 1:
         return str(value.numerator)
     with localcontext() as context:
@@ -143,7 +143,7 @@ class _Parser:
         return checked(Fraction(token))
 
     def take(self, *tokens: str) -> str:
-        """The next token if it is one of these, which is then read; else ""."""
+        """Consume and return the next token if it is one of these; else return ""."""
         if self.place < len(self.tokens) and self.tokens[self.place] in tokens:
             self.place += 1
             return self.tokens[self.place - 1]
@@ -156,7 +156,7 @@ class _Parser:
 
 
 def checked(value: Fraction) -> Fraction:
-    """The same number. Raises UserError if it has too many digits."""
+    """Return the number. Raises UserError if it has too many digits."""
     if max(abs(value.numerator), value.denominator) >= 10**MAX_DIGITS:
         raise UserError(f"a number has more than {MAX_DIGITS} digits; take smaller numbers.")
     return value

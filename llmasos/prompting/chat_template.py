@@ -1,7 +1,7 @@
 """Chat templates: a conversation as the sequence of tokens that a model was trained on.
 
-To a model, a conversation is one text. A template says what comes before and after each message, so that the model can
-tell whose message it is. In `chatml`:
+For a model, a conversation is one text. A template defines what comes before and after each message, so that the model
+knows who wrote it. In `chatml`:
 
     <|im_start|>user
     Where did Paul live?<|im_end|>
@@ -12,7 +12,7 @@ The markers are special tokens, which no user's text can produce: a user who typ
 characters, and cannot write a message in another role. (The template `plain`, for models without such tokens, cannot
 guarantee that.)
 
-Published models bring their template as a program in the language Jinja (`own_template.py`). The templates below are
+Published models come with their template, a program in the Jinja language (`own_template.py`). The templates below are
 for models without one, and for programs that cannot be run.
 """
 
@@ -43,7 +43,7 @@ class EncodedChat(NamedTuple):
 
     Attributes:
         ids: (T,) the tokens.
-        loss_mask: (T,) True for those that the assistant writes: its text and the token that ends it.
+        loss_mask: (T,) True for the assistant's tokens: its text and the token that ends it.
     """
 
     ids: list[int]
@@ -55,13 +55,13 @@ class ChatTemplate:
     """The format of a conversation.
 
     Attributes:
-        name: of the template.
+        name: the template's name.
         before: what comes before a message; {role} is replaced by its role.
         end: the special token that ends a message.
         after: what comes after that token.
         opening: what comes before the whole conversation.
         roles: the template's names for `ROLES`.
-        needs: the special tokens that the template is made of.
+        needs: the special tokens that the template uses.
         jinja: the same template as a Jinja program, for `transformers`.
         call_format: how the model writes a call of a tool.
     """
@@ -82,7 +82,7 @@ class ChatTemplate:
         """Encode a conversation.
 
         Args:
-            tokenizer: has the special tokens that the template needs.
+            tokenizer: a tokenizer with the special tokens that the template needs.
             messages: in order; dictionaries with "role" and "content" are fine, too, and for the assistant with
                 "tool_calls" as OpenAI's API has them.
             add_generation_prompt: end with the beginning of the assistant's next message, for the model to continue.
@@ -111,7 +111,7 @@ class ChatTemplate:
     def encode_result(self, tokenizer: Tokenizer, result: str) -> list[int]:
         """What follows an assistant's call of a tool: its end, the result, and the beginning of the next message.
 
-        So the call, and these tokens after it, are the tokens of the same conversation as `encode` encodes it.
+        The call followed by these tokens equals the `encode`d conversation.
         """
         end, after = tokenizer.special_tokens[self.end], tokenizer.encode(self.after)
         message = [*self._header(tokenizer, TOOL), *tokenizer.encode(result.strip()), end, *after]
@@ -129,14 +129,16 @@ class ChatTemplate:
         return tuple(self.after + self.before.format(role=role).rstrip() for role in self.roles)
 
     def with_stops(self, options: SamplingOptions) -> SamplingOptions:
-        """The same options, with which generation also stops where another message begins.
+        """Return the options with stop strings added, so that generation also stops where another message begins.
 
         The special token that ends a message is one of `Tokenizer.stop_ids`, and always stops it.
         """
         return replace(options, stop=(*options.stop, *self.stop_strings))
 
     def token_counter(self, tokenizer: Tokenizer) -> Callable[[Sequence[Message]], int]:
-        """A function that counts the tokens of a conversation to be answered. It encodes each message only once."""
+        """Return a function that counts the tokens of a conversation to be answered. It encodes each message only
+        once.
+        """
         opening = len(tokenizer.encode(self.opening, allow_special=True))
         header = len(self._header(tokenizer, ASSISTANT))
         size = cache(lambda message: len(self.encode(tokenizer, [message], add_generation_prompt=False).ids) - opening)

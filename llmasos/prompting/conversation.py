@@ -1,4 +1,4 @@
-"""A conversation that grows, while the model's context does not.
+"""Conversations that may grow beyond the model's context.
 
     system message    stays
     examples          conversations that show how to answer; they stay as long as there is room
@@ -20,8 +20,8 @@ class Dropped(NamedTuple):
     """What was dropped to make room.
 
     Attributes:
-        messages: how many of the history.
-        examples: how many of the examples.
+        messages: the number of messages dropped from the history.
+        examples: the number of examples dropped.
     """
 
     messages: int
@@ -55,7 +55,7 @@ class Conversation:
 
     @property
     def messages(self) -> list[Message]:
-        """What the model sees."""
+        """The messages that the model sees."""
         return self._from(self.n_dropped, self.n_examples_dropped)
 
     def ask(self, text: str) -> None:
@@ -76,12 +76,13 @@ class Conversation:
         self.history, self.n_dropped, self.n_examples_dropped = [], 0, 0
 
     def fit(self, count: Callable[[Sequence[Message]], int], room: int, exact: bool = True) -> Dropped:
-        """Drop as much as is necessary for the rest to fit, but never the system message or the last question.
+        """Drop as many messages as necessary for the rest to fit, but never the system message or the last question.
 
         Args:
             count: counts the tokens of some messages.
             room: how many tokens there may be.
-            exact: whether `count` is exact; if it is an estimate, the last question is kept, however long it seems.
+            exact: whether `count` is exact; if it is an estimate, the last question is kept, whatever its estimated
+                length.
 
         Returns:
             What was dropped by this call.

@@ -72,8 +72,8 @@ class FewShot:
     def render(self, examples: Sequence[tuple[str, str]], question: str) -> str:
         """The prompt with all the examples, up to the label of the output to predict.
 
-        White space at its end is left out: a word's token begins with the space before it, so a prompt that ends in a
-        space would leave none for that token.
+        White space at its end is removed: a word's token includes the space before it, so after a prompt that ends in a
+        space, the model could not use that token.
         """
         parts = [self.instruction] if self.instruction else []
         parts += [self._example(input, output) for input, output in examples]
@@ -86,7 +86,7 @@ class FewShot:
         """The prompt with as many of the last examples as fit.
 
         Args:
-            tokenizer: of the model that is to continue it.
+            tokenizer: the tokenizer of the model that will continue the prompt.
             examples: inputs with their outputs, the most instructive last.
             question: the input whose output to predict.
             budget: how many tokens the prompt may have: the context minus the length of the answer.

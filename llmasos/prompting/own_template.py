@@ -1,14 +1,14 @@
-"""The chat template that a model brings, a program in Jinja, and which template a model is asked in.
+"""A model's own chat template, a Jinja program, and the choice of the template for a model.
 
     template_of(tokenizer)          the model's own template if it runs, or else one of `TEMPLATES`
     own_template_note(tokenizer)    why the model's own template is not used; "" if it is, or if there is none
 
 The program writes a whole conversation as one text, in which names of special tokens become these tokens. A user's text
-cannot become one of them here either: before the program runs, a mark that occurs nowhere else is put into each such
-name in a message, and wherever the mark is afterwards, the name stays ordinary text.
+cannot become one of them here either: before the program runs, a mark that occurs nowhere else is inserted into each
+such name in a message, and names with a mark in the output stay ordinary text.
 
-Training needs to know which tokens the assistant writes. A program says so with {% generation %}; for the others it is
-found by writing the conversation again with another text in the place of each answer.
+Training needs to know which tokens the assistant writes. A program can mark them with {% generation %}; for other
+programs, they are found by rendering the conversation again with a different text in place of each answer.
 """
 
 import json
@@ -51,12 +51,12 @@ NO_TOOLS = (
 
 @dataclass(frozen=True)
 class WrittenChat:
-    """A conversation as the program writes it.
+    """A conversation rendered by the program.
 
     Attributes:
-        text: the whole.
+        text: the whole conversation.
         ordinary: indices of characters that belong to no special token, whatever the text looks like there.
-        generated: (start, end) of what the program says the assistant writes.
+        generated: (start, end) of the parts that the program marks as the assistant's.
     """
 
     text: str
@@ -69,8 +69,8 @@ class OwnTemplate(ChatTemplate):
     """The template of a model's own program, with the same methods as ours.
 
     Attributes:
-        program: is run for each conversation.
-        variables: that the program gets besides the conversation: the names of special tokens.
+        program: the program, run for each conversation.
+        variables: further variables of the program: the names of special tokens.
         stops: texts that end an answer, if no special token does.
         knows_tools: whether the program writes tools, and calls of them in `call_format`.
         tools: descriptions of the tools that the model may call.
@@ -150,8 +150,8 @@ class OwnTemplate(ChatTemplate):
     def find_answers(self, messages: Sequence[Message], text: str) -> list[tuple[int, int]]:
         """Where the assistant's messages are in the text of a conversation, each with the token that ends it.
 
-        The conversation is written again with another text in the place of a message. What differs is the message. It
-        is left out if the program then also writes what comes after it differently.
+        The conversation is rendered again with another text in place of a message; the part that differs is the
+        message. The message is skipped if the text after it differs, too.
 
         Raises:
             UserError: none of them is found.
@@ -300,13 +300,13 @@ def is_called(text: str, call_format: CallFormat) -> bool:
 def offer_tools(
     template: ChatTemplate, messages: Sequence[Any], descriptions: Sequence[Mapping[str, Any]]
 ) -> tuple[ChatTemplate, list[Any], str]:
-    """A template and a conversation in which the model reads which tools there are.
+    """Return a template and a conversation that describe the available tools to the model.
 
     A model's own program writes the tools in its own form, if it knows tools. For any other template, the system
     message describes them.
 
     Args:
-        template: of the model.
+        template: the model's template.
         messages: as `ChatTemplate.encode` takes them.
         descriptions: of the tools, as `Tool.describe` makes them; without any, nothing changes.
 
@@ -323,7 +323,7 @@ def offer_tools(
 
 
 def own_template(tokenizer: Tokenizer) -> tuple[OwnTemplate | None, str]:
-    """The template of a model's own program, and why it cannot be used, if it cannot; (None, "") if there is none."""
+    """Return a model's own template, or the reason why it cannot be used; (None, "") if there is none."""
     source = tokenizer.chat_template
     if source is None or source.strip() in [template.jinja.strip() for template in TEMPLATES.values()]:
         return None, ""
@@ -337,7 +337,7 @@ def own_template(tokenizer: Tokenizer) -> tuple[OwnTemplate | None, str]:
 
 
 def template_of(tokenizer: Tokenizer) -> ChatTemplate:
-    """The model's own template if it brings one that runs; else the first of ours that its special tokens allow.
+    """Return the model's own template if it has one that runs; else the first of ours that its special tokens allow.
 
     The plain template ends a message with the token that ends a text, whatever its name is.
 
@@ -360,7 +360,7 @@ def our_template(tokenizer: Tokenizer) -> ChatTemplate:
 
 
 def own_template_note(tokenizer: Tokenizer) -> str:
-    """A sentence for a person who chats with a model whose own template cannot be run; "" if there is no such one."""
+    """A note for users of a model whose own template cannot be run; "" if there is no such template."""
     own, problem = own_template(tokenizer)
     if own is not None or not problem:
         return ""

@@ -13,8 +13,8 @@ class MajorityVote(NamedTuple):
     """The result of a vote.
 
     Attributes:
-        answer: the most common one, as it was first written.
-        fraction: of all answers, from 0 to 1.
+        answer: the most common answer, in the form in which it first occurred.
+        fraction: its fraction of all answers, from 0 to 1.
         counts: each different answer with its votes, the most common first.
     """
 

@@ -9,7 +9,7 @@ r"""Tools: functions that a model may call while it answers.
 
 A call is text that the model writes, JSON between two marks (the form of the Hermes and Qwen models). The program that
 runs the model reads it, calls the function, and adds the result as a message of the role "tool"; then the model
-continues. (That a model can learn when to call what: Schick et al. 2023, "Toolformer".)
+continues. (Models can learn when to call which tool: Schick et al. 2023, "Toolformer".)
 
 Arguments are data: they are parsed as JSON and passed by name, and nothing the model writes is ever evaluated.
 """
@@ -35,10 +35,10 @@ class Tool:
     """A function that a model may call.
 
     Attributes:
-        name: what the model writes to call it.
+        name: the name that the model uses to call it.
         description: what it does, for the model.
         parameters: a JSON Schema of an object, whose properties are the arguments.
-        function: takes the arguments by name and returns a text, or something that JSON can hold.
+        function: takes the arguments by name and returns a text or a JSON-serializable value.
     """
 
     name: str
@@ -91,11 +91,11 @@ BUILT_IN = dict(zip(BUILT_IN_TOOLS, (calculator,), strict=True))  # the tools th
 
 
 def with_tools(messages: Sequence[Message | Mapping[str, Any]], descriptions: Sequence[Mapping[str, Any]]) -> list[Any]:
-    """A conversation whose system message also says which tools there are.
+    """Return a conversation whose system message also describes the tools.
 
     Args:
         messages: as `ChatTemplate.encode` takes them.
-        descriptions: of the tools, as `Tool.describe` makes them.
+        descriptions: the tools' descriptions, from `Tool.describe`.
     """
     text, rest = describe_tools(descriptions), list(messages)
     if rest:
@@ -107,7 +107,7 @@ def with_tools(messages: Sequence[Message | Mapping[str, Any]], descriptions: Se
 
 
 def split_calls(text: str) -> tuple[str, list[ToolCall]]:
-    """What a model wrote, as text and calls. A call that never ends, or is not one, stays text.
+    """Split a model's output into text and calls. An incomplete or invalid call stays text.
 
     >>> split_calls('So: <tool_call>{"name": "now"}</tool_call>')
     ('So:', [ToolCall(name='now', arguments={})])
@@ -128,7 +128,7 @@ def split_calls(text: str) -> tuple[str, list[ToolCall]]:
 
 
 def run_call(text: str, tools: Sequence[Tool]) -> str:
-    """The result of a call, for the model to read; if the call or the tool fails, a sentence that says why.
+    """Run a call and return its result for the model; if the call or the tool fails, a sentence that says why.
 
     >>> run_call('{"name": "calculator", "arguments": {"expression": "17 * 25"}}', [Tool.of(calculator)])
     '425'
@@ -137,7 +137,7 @@ def run_call(text: str, tools: Sequence[Tool]) -> str:
 
     Args:
         text: what is between the marks of the call.
-        tools: the existing ones.
+        tools: the available tools.
     """
     try:
         call = read_call(text)

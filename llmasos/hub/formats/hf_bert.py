@@ -21,7 +21,7 @@ OLD_NAMES = {".gamma": ".weight", ".beta": ".bias"}  # LayerNorms in the files o
 
 
 class HeadNames(NamedTuple):
-    """How the layers of the heads are called in the files of a BERT or one of its relatives.
+    """The names of the heads' layers in the files of a BERT or a related model.
 
     Attributes:
         dense, norm, bias: of the masked-LM head: its first layer, its norm, and the bias of its output layer.

@@ -1,4 +1,4 @@
-"""What a published format is: another `config.json` for a `ModelConfig`, and other names for the same tensors.
+"""The interface of a published format: a different `config.json` for a `ModelConfig`, and different tensor names.
 
 A format has three parts:
 
@@ -7,7 +7,7 @@ A format has three parts:
     mappings         a table of pairs (published name ↔ our name), read from left to right to load a model and from
                      right to left to save it, so that the two directions cannot disagree
 
-Most entries are one tensor under two names. Some layouts differ in more: GPT-2 stores its matrices as (in, out)
+Most entries are one tensor under two names. Some layouts differ further: GPT-2 stores its matrices as (in, out)
 (`transposed`), and queries, keys and values as one matrix (several of our names, concatenated; in GPT-NeoX head by
 head, `n_heads`); Marian stores a bias as the row of a matrix (`as_row`); OPT, RoBERTa and MPNet have unused rows
 (`skipped_rows`); GPT-Neo and T5 have other units (`scale`), and Gemma leaves out the one in a norm's weight (`offset`).
@@ -38,7 +38,7 @@ class TensorMapping:
         as_row: whether the published tensor is (1, n) where ours is (n,).
         skipped_rows: how many rows the published tensor has before the first of ours.
         may_be_longer: whether it may have further rows after ours.
-        scale: what the published tensor is multiplied by.
+        scale: the factor by which the published tensor is multiplied.
         offset: what is added to it.
         n_heads: if it concatenates several tensors, into how many parts each of them is cut; the first parts of all
             come first, then the second parts, and so on.
@@ -104,7 +104,7 @@ def label_fields(config: ModelConfig) -> dict[str, Any]:
 
 SHARED = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")  # other names of an encoder–decoder's embedding
 
-# The fields that a format's `write_config` decides one by one. Every other is an option that few models have.
+# The fields that a format's `write_config` handles one by one. All others are options that few models use.
 ORDINARY = frozenset(
     "family vocab_size context_length n_layers n_decoder_layers n_heads n_kv_heads head_size d_model d_ff "
     "n_active_experts capacity_factor router_aux_loss_coef ngram_buckets n_segments positions rope_theta norm "
@@ -114,7 +114,9 @@ ORDINARY = frozenset(
 
 
 def is_ordinary(config: ModelConfig, *options: str) -> bool:
-    """Whether a config has no rare option except those named, so that a new one is in no format until it says so."""
+    """Whether a config uses no rare option except those named, so that new options are unsupported until a format lists
+    them.
+    """
     known, default = ORDINARY.union(options), ModelConfig(family=config.family)
     names = (field.name for field in fields(config) if field.name not in known)
     return all(getattr(config, name) == getattr(default, name) for name in names)
@@ -133,7 +135,7 @@ class HFFormat(ABC):
         architectures: published class names → our `head`; the first name for a head is the one that is written.
         prefix: of the names of the backbone's tensors, except in files that hold a backbone alone.
         ignored: suffixes of tensors that hold nothing trained (position tables, masks).
-        copies: suffixes of tensors that are another one once more → our name of that one.
+        copies: suffixes of tensors that duplicate another one → our name of the original.
         optional: prefixes of *our* names that a published file may omit; they are then initialized at random.
         only_pretraining: prefixes of *published* names in the backbone that other heads do not need.
     """
@@ -167,11 +169,13 @@ class HFFormat(ABC):
         return name
 
     def completed(self, published: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
-        """Return a file's tensors with those that some files leave out because they are another one once more."""
+        """Return a file's tensors, completed by those that some files omit because they duplicate another one."""
         return published
 
     def architecture(self, config: ModelConfig) -> str | None:
-        """Return the published class name for this head, if there is one: a reward is a classifier with one label."""
+        """Return the published class name for this head, if there is one: a reward model is a classifier with one
+        label.
+        """
         wanted = "classifier" if config.head == "reward" else config.head
         return next((name for name, head in self.architectures.items() if head == wanted), None)
 

@@ -1,7 +1,7 @@
 """Gemma 3 (Gemma Team 2025), the text models: a Llama with four norms in each block, two kinds of layers, and GEGLU.
 
-Most layers have a sliding window and rotary positions with a small base; every sixth sees everything. A norm's weight
-is stored without the one that is added to it. Models that also read images are refused.
+Most layers have a sliding window and rotary positions with a small base; every sixth attends to everything. A norm's
+weight w is stored as w - 1. Models that also read images are rejected.
 """
 
 from collections.abc import Iterator

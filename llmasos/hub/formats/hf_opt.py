@@ -1,7 +1,7 @@
 """OPT (Zhang et al. 2022): a GPT-2 with relu, whose table of positions begins with two rows that no token uses.
 
-Only reading: it has no details that a GPT-2's file could not hold, so when saved again, it becomes a GPT-2. OPT-350M,
-with norms after the residual connections and a narrower embedding, is refused.
+Read only: a GPT-2 file can represent all its details, so when saved again, it becomes a GPT-2. OPT-350M,
+with norms after the residual connections and a narrower embedding, is rejected.
 """
 
 from collections.abc import Iterator

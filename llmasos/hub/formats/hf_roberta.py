@@ -1,6 +1,6 @@
 """RoBERTa (Liu et al. 2019): a BERT whose positions begin with two rows that no token uses, without segments.
 
-Only reading: it has no details that a BERT's file could not hold, so when saved again, it becomes a BERT. It was
+Read only: a BERT file can represent all its details, so when saved again, it becomes a BERT. It was
 trained without next sentences, so that head is missing.
 """
 

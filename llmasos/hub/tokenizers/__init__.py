@@ -1,4 +1,4 @@
-"""Tokenizers that come with published models, told apart by what their files say.
+"""Tokenizers of published models, distinguished by the contents of their files.
 
 Read `tokenizer_json` (what all of them share), `published_bpe` (byte-level BPE: GPT-2, Llama 3, Qwen, SmolLM2),
 `sentencepiece_bpe` (BPE on characters: Llama 2, Mistral, Gemma), `published_wordpiece` (BERT), then

@@ -4,7 +4,7 @@
 
 The algorithm is that of Unicode Standard Annex #15, with a second number for each character: how many characters of the
 text it replaces. The rules for that number are those of the Rust crate that `tokenizers` uses, so a composed character
-has the offsets of the first of its parts, and marks that change places keep the places in their order.
+has the offsets of its first part, and reordered marks keep the positions in their original order.
 """
 
 import unicodedata

@@ -1,9 +1,9 @@
-r"""Which regular expressions of a published tokenizer are run: those that cannot take for ever.
+r"""Limits on the regular expressions of published tokenizers, so that they cannot take forever.
 
 Words are split by a backtracking engine. On `(a+)+b` it tries every way to divide a run of n letters among the two
-repetitions before it gives up: 2ⁿ ways. A tokenizer.json comes from anywhere, so its pattern is read first, and what
-has the form of such a trap is refused. Patterns of real tokenizers are far from it: alternatives such as
-` ?\p{L}+` with an optional character and one or two repetitions, of which none contains another.
+repetitions before it gives up: 2ⁿ ways. A tokenizer.json may come from anyone, so its pattern is analyzed first, and
+rejected if it has the form of such a trap. Patterns of real tokenizers are far from that: alternatives such as `
+?\p{L}+` with an optional character and one or two repetitions, not nested.
 """
 
 import re

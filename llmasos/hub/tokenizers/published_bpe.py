@@ -7,7 +7,7 @@ it, and which tokens are added. All of this is in a folder's `tokenizer.json` or
 
     text --NFC?--> text --split pattern--> words --tiktoken, by rank--> ranks --table--> ids
 
-If such a file asks for anything else (other normalizers, words that lose characters), an error names it.
+If such a file requires anything else (other normalizers, patterns that drop characters), an error names it.
 """
 
 import unicodedata
@@ -337,7 +337,7 @@ def split_pattern(pre_tokenizer: dict[str, Any] | None) -> str:
 
 
 def puts_space_before(pre_tokenizer: dict[str, Any] | None, config: Mapping[str, Any]) -> bool:
-    """Whether a text without a space at its start gets one; `tokenizer_config.json` has the last word, which is no."""
+    """Whether a text without a space at its start gets one; `tokenizer_config.json` can turn it off."""
     return pre_tokenizer is not None and pre_tokenizer["type"] == "ByteLevel" and bool(config.get("add_prefix_space"))
 
 

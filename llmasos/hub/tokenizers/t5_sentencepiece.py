@@ -1,4 +1,4 @@
-"""T5's tokenizer in folders that have no `tokenizer.json`: a SentencePiece model, `spiece.model`, is all there is.
+"""T5's tokenizer in folders without a `tokenizer.json`, which only have a SentencePiece model, `spiece.model`.
 
 It is converted to the content of a `tokenizer.json` as transformers converts it (`T5TokenizerFast`), so it is the same
 tokenizer from then on, and is saved in the newer form. The names `<extra_id_0>`, … are in neither file: they follow the

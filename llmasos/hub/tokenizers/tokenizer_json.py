@@ -1,10 +1,10 @@
-"""What the files of all published tokenizers share: added tokens, named special tokens, the token before a text.
+"""Shared by all published tokenizers' files: added tokens, named special tokens, the token before a text.
 
     tokenizer.json              the whole tokenizer, as the `tokenizers` package writes it; or, in older folders:
     vocab.txt | vocab.json      the vocabulary alone, with merges.txt, added_tokens.json and special_tokens_map.json
-    tokenizer_config.json       which tokens have a role (eos_token, pad_token, …), and the added tokens once more
+    tokenizer_config.json       which tokens have a role (eos_token, pad_token, …), and the added tokens again
 
-Where two of them disagree, the one that `transformers` follows is followed here.
+Where two of them disagree, the library follows the same one as `transformers`.
 """
 
 from collections.abc import Mapping

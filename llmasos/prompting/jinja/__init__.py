@@ -1,4 +1,4 @@
-"""Chat templates that published models bring: programs in Jinja, run by `jinja2` in a sandbox of ours.
+"""Chat templates of published models: Jinja programs, run by `jinja2` in our own sandbox.
 
 Read `template.py` first (a program and its tree), then `sandbox.py` (what it can do), then `cost.py` (its limits).
 """

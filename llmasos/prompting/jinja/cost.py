@@ -1,4 +1,4 @@
-"""What a program costs: each step, and each character and item that it reads or makes."""
+"""The cost of a program: each step, and each character and item that it reads or creates."""
 
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -31,7 +31,7 @@ class TemplateError(UserError):
 
 
 class Refusal(TemplateError):
-    """A program refuses the conversation itself (`raise_exception`), with a message for the user."""
+    """A program rejects the conversation itself (`raise_exception`), with a message for the user."""
 
 
 class UnsupportedTemplate(TemplateError):
@@ -43,7 +43,7 @@ OPAQUE = {Namespace, Macro, LoopContext, BuiltinMethodType, FunctionType, Method
 
 
 class Run:
-    """What one run of a program has cost."""
+    """The cost of one run of a program so far."""
 
     def __init__(self) -> None:
         self.cost = 0
@@ -58,7 +58,7 @@ class Run:
     def weigh(self, value: Any) -> tuple[int, int]:
         """The characters of a value with all that is in it, and how many lists and objects are within each other.
 
-        What occurs twice counts twice, as it does when it is printed or compared: [[s, s], [s, s]] has four s.
+        A value that occurs twice counts twice, as it does when printed or compared: [[s, s], [s, s]] has four s.
 
         Raises:
             TemplateError: it is not data, or too large.
@@ -79,7 +79,7 @@ class Run:
             weight, depth = 10 + sum(part[0] for part in parts), 1 + max((part[1] for part in parts), default=0)
             fits(weight, MAX_WEIGHT)
             fits(depth, MAX_DATA_DEPTH)
-            self.weights[id(value)] = weight, depth, value  # the value is kept, so that no other gets its id
+            self.weights[id(value)] = weight, depth, value  # the value is kept alive, so that its id is not reused
         return self.weights[id(value)][:2]
 
     def read(self, value: Any) -> Any:

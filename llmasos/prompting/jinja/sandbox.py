@@ -1,4 +1,4 @@
-"""What a program can do: its filters, tests, functions and methods, each of which is counted.
+"""The sandbox: the filters, tests, functions and methods that a program can use, each with its cost.
 
 jinja2 asks its environment for attributes, calls and arithmetic, so `Sandbox` answers with data alone: `value.name` is
 a key, or one of a few methods without side effects, never an attribute of a Python object.

@@ -1,15 +1,16 @@
-"""Running a chat template: a program in Jinja from the internet, in a world in which there is nothing to reach.
+"""Running a chat template: a Jinja program from the internet, in a sandbox without access to anything.
 
 `jinja2` reads and runs it, with the settings of `transformers`, so it writes what `transformers` writes. Its sandbox
 keeps a program from changing things. Two things are added, because a program may come from anybody:
 
 - **Only data.** `value.name` is a key, or one of a few methods without side effects; never an attribute of a Python
   object. Filters, tests and functions are those in the tables of `sandbox.py`. `plain_data` copies the variables.
-- **Everything is counted.** What a program reads and makes costs steps (`cost.py`), and what would be too large is
-  refused before it is made. jinja2 asks its environment for attributes, calls and arithmetic (`Sandbox`); for the rest,
-  `bound` puts filters of ours around what loops run through, what is compared, and lists and texts that are made.
+- **Everything is counted.** Everything that a program reads or creates costs steps (`cost.py`), and values that would
+  be too large are rejected before they are created. jinja2 asks its environment for attributes, calls and arithmetic
+  (`Sandbox`); for the rest, `bound` puts filters of ours around what loops run through, what is compared, and lists and
+  texts that are made.
 
-So every program ends within about a second, with a text or a sentence.
+So every program ends within about a second, with a text or an error message.
 """
 
 from collections.abc import Mapping
@@ -28,11 +29,11 @@ MAX_OUTPUT = 2_000_000  # characters
 
 
 class Rendered(NamedTuple):
-    """What a template writes.
+    """The output of a template.
 
     Attributes:
-        text: of the whole conversation.
-        generated: (start, end), in characters, of what is inside {% generation %}: what the assistant writes.
+        text: the text of the whole conversation.
+        generated: (start, end), in characters, of the parts inside {% generation %}, which the assistant writes.
     """
 
     text: str
