@@ -1,4 +1,4 @@
-"""What models are trained for, from the data to the result. Read `task` (what a task is), then any of the others.
+"""Tasks: what models are trained for, from the data to the result. Read `task` (the interface), then any of the others.
 
 `llmasos/capabilities.py` lists the tasks. A task's file is imported when the task is first used, so a run loads its own
 task only.

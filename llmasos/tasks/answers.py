@@ -28,7 +28,7 @@ def encode_answer(tokenizer: Tokenizer, prompt: str, answer: str) -> list[int]:
 
 
 def length_problem(prompt: Sequence[int], answers: Sequence[Sequence[int]], context_length: int) -> str:
-    """Why a model cannot read a prompt with these answers, as a sentence; "" if it can."""
+    """Explain in a sentence why a model cannot read a prompt with these answers; "" if it can."""
     longest = max(map(len, answers), default=1)
     if len(prompt) + longest - 1 <= context_length:
         return ""

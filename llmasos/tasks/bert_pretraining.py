@@ -72,7 +72,7 @@ class BertPretraining(PlainTextTask):
         return lines
 
     def examples(self, split: str) -> Sequence[EncodedSentencePair | EncodedInput]:
-        """Examples of one split that are the same every time: pairs, or windows of the text."""
+        """Fixed examples of one split: pairs, or windows of the text."""
         if self.next_sentence:
             return self.pairs(split).validation()
         windows = Windows(self.tokens(split), self.window_length, split="val").validation_windows()
@@ -80,7 +80,7 @@ class BertPretraining(PlainTextTask):
 
     @cached_property
     def negatives(self) -> str:
-        """Where segments that do not follow come from: the same document, too, if a split has only one of them."""
+        """Where negative segments come from: also from the same document, if a split has only one document."""
         n_documents = [len(list(islice(documents_of_sentences(self.data, split), 2))) for split in SPLITS]
         return self.recipe.data.negatives if min(n_documents) == 2 else "same"
 
@@ -106,7 +106,9 @@ class BertPretraining(PlainTextTask):
 
     @property
     def window_length(self) -> int:
-        """For `Windows`, whose windows are one token longer: with its special tokens, one fills the context."""
+        """The length for `Windows`, whose windows are one token longer: with special tokens, a window fills the
+        context.
+        """
         context = self.config.context_length
         length = context - self.tokenizer.n_special_tokens(1) - 1
         if length < 1:
@@ -142,7 +144,7 @@ class BertPretraining(PlainTextTask):
         return Report(metrics, mistakes=[legend, *mistakes])
 
     def predictions(self, model: Model, examples: Sequence) -> list["Prediction"]:
-        """The model's predictions for some examples, of which the same tokens are masked every time."""
+        """The model's predictions for some examples, in which the same tokens are masked every time."""
         predictions = []
         for chunk, batch in batches(self.objective, examples, self.recipe.training.seed, model):
             masked = batch["targets"] != IGNORE_INDEX  # (B, T), N of them True
@@ -213,7 +215,7 @@ class EncodedPairs:
         return self.encode(self.pairs.example(seed, index))
 
     def validation(self) -> list[EncodedSentencePair]:
-        """An epoch of pairs that are always the same."""
+        """An epoch of fixed pairs."""
         return [self.encode(pair) for pair in self.pairs.validation(seed=0)]
 
     def encode(self, pair: SentencePair) -> EncodedSentencePair:
@@ -253,7 +255,7 @@ def fill_masks(model: Model, tokenizer: Tokenizer, text: str, n: int = 5) -> lis
 
 
 def fill_mask_ids(model: Model, tokenizer: Tokenizer, text: str, n: int = 5) -> list[list[tuple[int, float]]]:
-    """The same as token ids.
+    """Do the same as `fill_mask`, but return token ids.
 
     Raises:
         UserError: the text has no [MASK], or is too long for the model, or the model is not a pretrained BERT.

@@ -63,11 +63,11 @@ def embed(
 
 
 def encode_text(tokenizer: Tokenizer, text: str | Sequence[int], max_length: int) -> EncodedInput:
-    """The first tokens of a text, at most `max_length` with the special ones, as the input of a model."""
+    """Encode a text as a model's input, truncated to `max_length` tokens including special ones."""
     ids = tokenizer.encode(text) if isinstance(text, str) else list(text)
     return tokenizer.build_inputs(ids[: max_length - tokenizer.n_special_tokens(1)])
 
 
 def longest_text(model: Model) -> int:
-    """The most tokens that are read of a text, special ones included."""
+    """The maximum number of tokens of a text, including special ones."""
     return min(model.embedding_config.max_length or model.config.context_length, model.config.context_length)

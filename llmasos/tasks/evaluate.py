@@ -20,7 +20,7 @@ OF_THE_DATA = ("val_data", "columns", "languages", "train_examples")  # settings
 def setup_evaluation(
     recipe: Recipe, config: ModelConfig, tokenizer: Tokenizer, name: str, eval_only: bool = False, data: Any = None
 ) -> Task:
-    """The task by which to evaluate a trained model.
+    """Set up the task for evaluating a trained model.
 
     Args:
         recipe: names the task and the data.
@@ -39,7 +39,7 @@ def setup_evaluation(
 def evaluation_recipe(
     model: Path, config: ModelConfig, tokenizer: Tokenizer, changes: dict[str, Any]
 ) -> tuple[Recipe, bool]:
-    """The recipe by which to evaluate a model: that of its run, with some settings changed.
+    """Return the recipe for evaluating a model: that of its run, with some settings changed.
 
     Args:
         model: the folder of the model. If it belongs to no run, its config says what it is for.
@@ -59,7 +59,7 @@ def evaluation_recipe(
 
 
 def recipe_of(model: Path, config: ModelConfig, tokenizer: Tokenizer) -> Recipe:
-    """The recipe of the run that a checkpoint belongs to; of another model, the task that it was made for."""
+    """Return the recipe of the run that a checkpoint belongs to; for other models, a recipe with their default task."""
     if (model / STATE).is_file():
         return read_recipe({**read_origin(model)["recipe"], "compare": False})
     chats = config.family == "gpt" and template_of(tokenizer).name != PLAIN  # has the special tokens of a chat

@@ -1,4 +1,4 @@
-"""The base of tasks whose data are separate examples: labeled texts, questions, pairs, conversations."""
+"""Base class of tasks whose data are separate examples: labeled texts, questions, pairs, conversations."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -49,7 +49,7 @@ class ExampleTask(Task):
         """The number of tokens of an encoded example."""
 
     def problem(self, example: Any) -> str:
-        """Why the model cannot use an example, in words; "" if it can."""
+        """Explain in words why the model cannot use an example; "" if it can."""
         return ""
 
     def examples(self, split: str) -> list[Any]:

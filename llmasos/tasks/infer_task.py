@@ -1,4 +1,4 @@
-"""From a model and data of any form to a recipe: which task fits them both, and with which settings to train.
+"""Infer a recipe from a model and data of any form: which task fits both, and with which settings to train.
 
 `LLMTrainer.train` and `LLMTrainer.evaluate` take data as the user has it: a text, a list, a table, a path, the name of
 a dataset. `datasets/infer.py` says which formats it could be, and `llmasos/capabilities.py` what the model can learn.
@@ -71,7 +71,7 @@ def as_prompts(data: Any) -> Any:
 def fine_tuning_recipe(
     name: str, config: ModelConfig, train_data: Any, eval_data: Any, task: str | None, settings: dict[str, Any]
 ) -> Recipe:
-    """The recipe by which a model learns from data of any form. Its number of steps is 1, unless `settings` says it.
+    """Return the recipe for training a model on data of any form. It has 1 step, unless `settings` say otherwise.
 
     Args:
         name, config: of the model.
@@ -101,7 +101,7 @@ def fine_tuning_recipe(
 
 
 def default_settings(config: ModelConfig, is_adapted: bool = False) -> dict[str, Any]:
-    """Settings of a gentle fine-tuning: small steps from pretrained weights, and smaller ones for wide models.
+    """Settings for careful fine-tuning: a small learning rate, and a smaller one for wide models.
 
     An adapter takes steps ten times as large (Schulman et al. 2025, "LoRA Without Regret").
     """
@@ -127,7 +127,7 @@ def schedule(recipe: Recipe, epochs: float | None) -> dict[str, int]:
 def recipe_to_evaluate(
     name: str, config: ModelConfig, data: Any, task: str | None, columns: str | Mapping | None, rows: str
 ) -> tuple[Recipe, bool]:
-    """The recipe by which to evaluate a model on data of any form, and whether all of the data is for evaluation.
+    """Return the recipe for evaluating a model on data of any form, and whether all of the data is for evaluation.
 
     Args:
         name, config: of the model.

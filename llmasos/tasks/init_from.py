@@ -1,4 +1,4 @@
-"""What `--init-from` brings: the tokenizer, the config and the weights of a pretrained model, and its adapter."""
+"""`--init-from`: the tokenizer, the config and the weights of a pretrained model, and adding an adapter to it."""
 
 import os
 from collections.abc import Iterable
@@ -33,7 +33,7 @@ def pretrained_config(init_from: str) -> ModelConfig:
 
 
 def longer_context(settings: ModelSettings, pretrained: ModelConfig) -> dict[str, Any]:
-    """The changes to a pretrained config with which it reads texts of another length (see `models.extend_context`).
+    """The changes that give a pretrained config another context length (see `models.extend_context`).
 
     Raises:
         UserError: the model has learned positions, or `--rope-scaling` has nothing to scale.
@@ -80,7 +80,7 @@ def load_pretrained_weights(model: Model, init_from: str) -> list[str]:
 
 
 def more_rows(weight: Tensor, n_rows: int, like: int) -> Tensor:
-    """A weight with further rows, (V, …) → (n_rows, …): copies of one of its own, so that they have a likely size.
+    """Add rows to a weight, (V, …) → (n_rows, …): copies of one of its rows, so that their scale is right.
 
     The tokens of a chat template begin and end messages, as the end-of-text token begins and ends texts: theirs start
     as copies of its row.

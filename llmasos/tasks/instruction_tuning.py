@@ -99,14 +99,16 @@ class InstructionTuning(ExampleTask):
         return [Tool.of(BUILT_IN[name]) for name in sorted(names)] if names <= set(BUILT_IN) else []
 
     def prompt(self, chat: Conversation) -> list[Message]:
-        """What the model sees of a conversation when it is evaluated: all before the last answer, calls included."""
+        """The part of a conversation that the model sees in evaluation: everything before the last answer, including
+        calls.
+        """
         messages = messages_of(chat)[:-1]
         while self.tools and messages[-1].role in (ASSISTANT, TOOL):
             messages.pop()  # the model has to make this call itself
         return messages
 
     def replies(self, model: Model, chats: Sequence[Conversation]) -> list[list[Message]]:
-        """What the model writes in place of each conversation's last message: an answer, with its calls before it."""
+        """The model's replacement for each conversation's last message: an answer, preceded by its calls."""
         prompts, options = [self.prompt(chat) for chat in chats], SamplingOptions(temperature=0)
         if not self.tools:
             return [[Message(ASSISTANT, text)] for text in reply(model, self.tokenizer, prompts, options)]
@@ -134,7 +136,7 @@ class InstructionTuning(ExampleTask):
 
 
 def in_one_line(messages: Sequence[Message]) -> str:
-    """What was said, with calls and their results, for a report."""
+    """Format messages, including calls and their results, in one line for a report."""
     return "  →  ".join(message.content for message in messages)
 
 

@@ -59,7 +59,9 @@ class PlainTextTask(Task):
         return self.data.fingerprint()
 
     def fitting_length(self, length: int, n_tokens: int) -> int:
-        """The length of training windows. A pretrained model's context is given, so a short text shortens them."""
+        """The length of training windows. A pretrained model's context is fixed, so a short text shortens the
+        windows.
+        """
         return length if self.recipe.model.init_from is None else max(1, min(length, n_tokens - 1))
 
 
@@ -127,7 +129,7 @@ class LanguageModeling(PlainTextTask):
 
     @property
     def window_length(self) -> int:
-        """Tokens of a training window: the context, or less where a pretrained model meets a shorter text."""
+        """Tokens of a training window: the context, or less if a pretrained model is trained on a shorter text."""
         train = self.tokens.train
         return self.fitting_length(self.config.context_length, min(train.parts, default=len(train.tokens)))
 
@@ -145,7 +147,7 @@ class LanguageModeling(PlainTextTask):
 
     @property
     def prompt(self) -> str:
-        """The beginning of samples: the start of a document, or in a text without documents that of a line."""
+        """The prompt of samples: the start of a document, or of a line in a text without documents."""
         if self.recipe.output.prompt is not None:
             return self.recipe.output.prompt
         return "" if self.tokens.train.n_documents else "\n"
@@ -182,7 +184,7 @@ class LanguageModeling(PlainTextTask):
         return lines
 
     def describe_rows(self) -> str:
-        """What the rows are if `--rows documents` was asked for; if they are windows, why."""
+        """Describe the rows if `--rows documents` is set; if they are windows, say why."""
         train, val = self.tokens.train, self.tokens.val
         if not train.n_documents:
             return "windows anywhere in the text, because it has no documents"
@@ -241,7 +243,7 @@ class LanguageModeling(PlainTextTask):
 
 
 def short_text_note(length: int, context_length: int) -> str:
-    """For the user: why training windows are shorter than the context."""
+    """A note for the user on why training windows are shorter than the context."""
     return f"windows  of {length:,} tokens, because the text is shorter than the context of {context_length:,}"
 
 

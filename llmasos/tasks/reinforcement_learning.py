@@ -1,4 +1,4 @@
-"""Reinforcement learning: a GPT writes, a reward scores what it wrote, and the model learns from its own attempts.
+"""Reinforcement learning: a GPT generates texts, a reward scores them, and the model learns from its own attempts.
 
     prompts → groups of answers by the model itself → rewards → advantages → policy gradient
 
@@ -136,7 +136,7 @@ class ReinforcementLearning(ExampleTask):
         return prompt.text + generate(model, self.tokenizer, [prompt.ids], options)[0].text
 
     def evaluate(self, model: Model, split: str = "val") -> Report:
-        """The mean reward of new answers, and the fraction of different ones."""
+        """The mean reward of new answers, and the fraction of distinct ones."""
         prompts, answers, rewards = self.answers(model, split)
         worst = [f"{rewards[i]:.3g}: {prompts[i]}{answers[i]}"[:MAX_SHOWN] for i in np.argsort(rewards, kind="stable")]
         n_different = len(set(zip(prompts, answers, strict=True)))
@@ -199,7 +199,7 @@ def make_reward(recipe: Recipe) -> Reward:
 
 
 def model_reward(folder: str, seconds: float) -> Reward:
-    """The rewards that a trained reward model gives. Raises UserError if the folder holds another model."""
+    """Rewards from a trained reward model. Raises UserError if the folder holds another type of model."""
     model, tokenizer = hub.load_pretrained(folder)
     check_capability("scoring", model.config.family, model.config.head)
 

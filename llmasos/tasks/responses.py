@@ -1,4 +1,4 @@
-"""The response of any trained model to a text: what it was trained for decides what it does."""
+"""The response of any trained model to a text, according to the task it was trained for."""
 
 from llmasos.datasets import QA
 from llmasos.errors import UserError

@@ -1,4 +1,4 @@
-"""A run: a recipe carried out in a folder, from the data to the result.
+"""Runs: carry out a recipe in a folder, from the data to the result.
 
     data → tokenizer → examples → model → training loop → report
 
@@ -216,7 +216,7 @@ def resume_trainer(trainer: Trainer) -> None:
 
 
 def finish(task: Task, model: Model, run: Path, result: Result, say: Say) -> None:
-    """Load the best weights, report how good they are, and write the results."""
+    """Load the best weights, evaluate them, and write the results."""
     best = best_checkpoint(run, say)
     load_weights(model, best)
     report = task.report(model)
@@ -229,7 +229,7 @@ def finish(task: Task, model: Model, run: Path, result: Result, say: Say) -> Non
 
 
 def run_and_compare(recipe: Recipe, run: Path, context: DistributedContext, resume: bool) -> Result:
-    """Train with the weights of `--init-from`, then the same without them, and print what they gain."""
+    """Train with the weights of `--init-from`, then without them, and print the gain."""
     baseline, steps = run / BASELINE, recipe.training.max_steps
     runs = {run: recipe, baseline: recipe.replace(init_weights=False, compare=False, out_dir=None, lora_rank=None)}
     if resume and has_finished(run, steps) and not has_finished(baseline, steps):
@@ -294,7 +294,9 @@ def describe_model(recipe: Recipe, config: ModelConfig) -> str:
 
 
 def describe_size(model: Model) -> str:
-    """The number of parameters, how many a token uses if there are experts, and how many are trained if not all."""
+    """The number of parameters; how many are active per token, if there are experts; how many are trained, if not
+    all.
+    """
     size = f"{n_parameters(model) / 1e6:.2f}M parameters"
     if model.config.n_experts > 1:
         size += f", {n_active_parameters_of(model.config) / 1e6:.2f}M of them active for each token"

@@ -1,4 +1,4 @@
-"""What a task is: everything in a run that depends on what the model is *for*.
+"""The interface of a task: everything in a run that depends on what the model is *for*.
 
 The training loop knows no task and no model family. `Task.setup(recipe)` prepares everything that it needs, and says
 afterwards how good the result is:
@@ -50,7 +50,7 @@ HEADS = {
 
 @dataclass(repr=False)
 class Report(ShownAsTable):
-    """How good a model is at its task.
+    """The evaluation of a model on its task.
 
     Attributes:
         metrics: each with its interval; the first is the headline.
@@ -75,7 +75,7 @@ class Report(ShownAsTable):
         return [("metric", "value", "95 % interval", "n", ""), *(metric.cells for metric in self.metrics)]
 
     def notes(self) -> list[str]:
-        """What the metrics do not say."""
+        """What the metrics do not show, such as mistakes."""
         mistakes = ["", "Some of its mistakes:", *self.mistakes] if self.mistakes else []
         return [*(f"\n{table}" for table in self.tables), *mistakes, *self.samples]
 
@@ -154,7 +154,7 @@ class Task(ABC):
     @classmethod
     @abstractmethod
     def make_objective(cls, recipe: Recipe, tokenizer: Tokenizer, config: ModelConfig) -> Objective:
-        """What is learned. Raises UserError if the tokenizer lacks a special token that it needs."""
+        """Make the objective. Raises UserError if the tokenizer lacks a special token that it needs."""
 
     @cached_property
     @abstractmethod
@@ -181,7 +181,7 @@ class Task(ABC):
 
     @abstractmethod
     def evaluate(self, model: Model, split: str = "val") -> Report:
-        """How good the model is on one split of the data.
+        """Evaluate the model on one split of the data.
 
         Args:
             model: of the task's config; its mode does not matter.
@@ -204,17 +204,17 @@ class Task(ABC):
         """
 
     def examples(self, split: str) -> Sequence[Any]:
-        """The examples of one split as the objective takes them; none if `evaluate` already measures the loss."""
+        """The examples of one split for the objective; none if `evaluate` already measures the loss."""
         return ()
 
     @property
     def batch_unit(self) -> str:
-        """What a batch consists of, for the user."""
+        """The unit of a batch, in the plural, for the user."""
         return "examples"
 
     @property
     def flops_per_token(self) -> float | None:
-        """The cost of a prediction, where predictions are tokens."""
+        """The FLOPs per prediction, if predictions are tokens."""
         return None
 
     @property
@@ -224,7 +224,7 @@ class Task(ABC):
 
     @property
     def skipped(self) -> list[str]:
-        """For the user: the number of unusable examples so far, and the first of them."""
+        """The number of unusable examples so far, and the first of them, for the user."""
         return []
 
     def metrics(self, val_loss: float) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What `--teacher` names: the model whose probabilities a student learns (`objectives/distillation.py`)."""
+"""`--teacher`: the model whose probabilities a student learns (`objectives/distillation.py`)."""
 
 from llmasos.errors import UserError
 from llmasos.hub import load_pretrained

@@ -1,4 +1,4 @@
-"""What does each part of the default recipe gain? Add each to a plain model, and take each out of the full one.
+"""Ablation of the default recipe: add each part to a plain model, and remove each part from the full one.
 
     python -m llmasos.tools.ablation --seeds 1 --seconds 60
 
@@ -115,7 +115,7 @@ def measure(parts: list[str], seed: int, seconds: float) -> dict[str, float]:
 
 
 def table(rows: list[dict[str, Any]], seconds: float) -> str:
-    """The mean loss of each variant, and its gain over the plain model, or what the full one loses without the part."""
+    """The mean loss of each variant, and its gain over the plain model, or the full model's loss without the part."""
     losses: dict[tuple[str, str], list[float]] = {}
     for row in rows:
         if row["budget"] == seconds:

@@ -1,4 +1,4 @@
-"""A training step without a run: random tokens, no files. The doctor takes one step, the benchmark many."""
+"""A training step without a run: random tokens, no files. The doctor runs one step, the benchmark many."""
 
 from collections.abc import Callable
 from pathlib import Path

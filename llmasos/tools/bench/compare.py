@@ -36,7 +36,7 @@ def read_report(file: Path) -> dict[str, Any]:
 
 
 def compare(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
-    """Yield the lines that say how the report `new` differs from `old`, both from `read_report`."""
+    """Yield lines that describe how the report `new` differs from `old`, both from `read_report`."""
     machines = old["machine"], new["machine"]
     keys = dict.fromkeys(key for machine in machines for key in machine if key != "load")
     facts = {key: [machine.get(key, "unknown") for machine in machines] for key in keys}
@@ -70,7 +70,7 @@ def compare(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
 
 
 def differs(a: Measurement, b: Measurement) -> bool:
-    """Whether the ranges of the repetitions do not overlap; no for what was measured once."""
+    """Whether the ranges of the repetitions do not overlap; False for single measurements."""
     repeated = a.low < a.high and b.low < b.high
     return repeated and (a.high < b.low or b.high < a.low)
 

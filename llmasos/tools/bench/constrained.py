@@ -1,4 +1,4 @@
-"""Constrained decoding: eight texts that must be JSON of a schema against eight that may be anything."""
+"""Constrained decoding: eight texts that must match a JSON schema against eight unconstrained texts."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,7 +18,7 @@ N_TEXTS = 8
 
 
 def bench_constrained(settings: Settings) -> Iterator[Measurement]:
-    """The grammar is used for many texts, so its masks are there after the first run, as in a server."""
+    """Measure both. The grammar is used for many texts, so its masks are cached after the first run, as in a server."""
     tokenizer = train_tokenizer("byte", [])
     for size in SIZES:
         config, n_tokens = replace(SIZES[size][0], vocab_size=tokenizer.vocab_size, context_length=256), 200

@@ -1,4 +1,4 @@
-"""Generation: with and without a cache, beside a plain loop and reading the weights, with a common prefix."""
+"""Generation: with and without a cache, compared with a plain loop and with reading the weights; common prefixes."""
 
 from collections.abc import Iterator
 
@@ -60,7 +60,7 @@ def compare_with_plain_loop(size: str, batch_size: int, settings: Settings) -> I
 
 
 def decode(model: Model, sequences: list[SequenceState]) -> None:
-    """Continue sequences to their full length, all of which is the same."""
+    """Continue sequences to their full length, which is the same for all."""
     decoder = Decoder(model, sequences)
     decoder.sample()
     for _ in range(sequences[0].options.max_new_tokens - 1):

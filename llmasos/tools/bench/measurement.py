@@ -1,4 +1,4 @@
-"""How measurements are made so that they mean something on a machine that is never quite idle.
+"""Measurements that are meaningful even on a machine that is never quite idle.
 
 - Only results of the same run are compared, and their repetitions are interleaved: A B, B A, A B, … A disturbance then
   hits both, and neither always comes first.
@@ -21,11 +21,11 @@ from llmasos.training.device import synchronize
 
 @dataclass(frozen=True)
 class Settings:
-    """Where to compute and how thoroughly to measure.
+    """The device, and how thoroughly to measure.
 
     Attributes:
         device: the device to compute on; tokenizers always run on the CPU.
-        quick: tiny sizes and two repetitions: shows that everything runs, and says nothing about speed.
+        quick: tiny sizes and two repetitions, to show that everything runs; the speeds are meaningless.
     """
 
     device: torch.device

@@ -1,4 +1,4 @@
-"""A key/value cache in pages against one in slots: memory and speed of the same requests.
+"""Paged against slotted key/value cache: memory and speed for the same requests.
 
 Texts of very different lengths, as in a server: most prompts begin alike, few use the whole context. Memory is what the
 batch has allocated when all texts have ended, so at its largest.

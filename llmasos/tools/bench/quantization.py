@@ -1,4 +1,4 @@
-"""Weights in eight and in four bits against float: memory, speed, and the loss on stories that were held out."""
+"""Weights in eight and in four bits against float: memory, speed, and the loss on held-out stories."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""What rollouts cost beside plain generation: the log-probabilities of the reference, rewards and advantages."""
+"""The cost of rollouts over plain generation: reference log-probabilities, rewards and advantages."""
 
 import copy
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Start-up: how long commands take to begin, beside Python's own start and the import of torch."""
+"""Start-up: how long commands take to start, compared with Python itself and the import of torch."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ COMMANDS = {
 
 
 def bench_startup(settings: Settings) -> Iterator[Measurement]:
-    """Start each command as a process of its own, to its end."""
+    """Run each command in its own process."""
 
     def start(command: list[str]) -> None:
         subprocess.run([sys.executable, *command], check=True, capture_output=True, cwd=ROOT)

@@ -151,7 +151,7 @@ def optimizer_bytes(trainer: Trainer) -> int:
 
 
 class BaselineBlock(nn.Module):
-    """A pre-norm block as small training scripts write it. A baseline for speed, not an example to learn from."""
+    """A pre-norm block as in small training scripts. A baseline for speed, not an example to learn from."""
 
     def __init__(self, d_model: int, n_heads: int):
         super().__init__()
@@ -198,7 +198,7 @@ class BaselineGPT(nn.Module):
         return self.norm(x)
 
     def generate(self, ids: Tensor, n_tokens: int) -> Tensor:
-        """Continue ids (B, T) as small scripts do: the whole window is computed again for every token."""
+        """Continue ids (B, T) as small scripts do: recompute the whole window for every token."""
         for _ in range(n_tokens):
             window = ids[:, -self.positions.num_embeddings :]
             logits = self.head(self.hidden_states(window)[:, -1])  # (B, V)

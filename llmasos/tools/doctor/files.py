@@ -1,4 +1,4 @@
-"""Is there room on the disk, and which datasets and encodings are on this machine?"""
+"""Checks of files: free disk space, and which datasets and encodings are on this machine."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""What can this machine compute with, does it compute correctly, and is it idle enough to measure?"""
+"""Checks of hardware: what devices there are, whether they compute correctly, and whether the machine is idle."""
 
 import math
 import os
@@ -45,7 +45,7 @@ def machine() -> Iterator[Check]:
 
 
 def load() -> Check:
-    """Whether other programs keep the cores busy."""
+    """Check whether other programs keep the cores busy."""
     if not hasattr(os, "getloadavg"):
         return Check("load", OK, "unknown on this system; close other programs before you measure")
     average, cores = os.getloadavg()[0], usable_cores()

@@ -1,4 +1,4 @@
-"""Is everything installed? Python, the required and optional packages, a C++ compiler. Does not import torch itself."""
+"""Checks of software: Python, the required and optional packages, a C++ compiler. Does not import torch itself."""
 
 import importlib
 import importlib.metadata

@@ -1,4 +1,4 @@
-"""`python -m llmasos quantize`: what rounding a model's weights to int8 or int4 costs and gains on this machine.
+"""`python -m llmasos quantize`: the costs and benefits of quantizing a model to int8 or int4 on this machine.
 
 Compares a model with float weights and the same model with rounded weights (`nn/quantization.py`). Nothing is written:
 weights are rounded whenever a model is loaded with `quantize="int8"` or `"int4"`.
