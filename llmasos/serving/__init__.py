@@ -1,4 +1,4 @@
-"""Serving: one model that answers many clients at the same time, over HTTP.
+"""Serving: one model for many concurrent clients, over HTTP.
 
     browser, curl, openai, `http.client`  →  `http`  →  `app`  →  `api`  →  `engine`  →  the model
 

@@ -163,7 +163,7 @@ class App:
         atexit.register(self.close, 0.0)
 
     def close(self, drain_seconds: float = 30.0) -> None:
-        """Accept no more work, and give what is running this long to finish. May be called again."""
+        """Accept no more work, and give running requests this long to finish. May be called again."""
         atexit.unregister(self.close)
         self.engine.stop(drain_seconds)
 
@@ -196,11 +196,15 @@ class App:
         return send(response, self.cors_headers(environ.get("HTTP_ORIGIN")), method == "HEAD", start_response)
 
     def cors_headers(self, origin: str | None) -> Headers:
-        """The headers that let a page of this origin read a response. A server adds them to what it rejects itself."""
+        """The headers that let a page of this origin read a response. A server adds them to requests that it rejects
+        itself.
+        """
         return self.origins.headers(origin)
 
     def count_response(self, method: str | None, status: int, route: Route | None = None) -> None:
-        """Count a response. The server also calls this for what it rejects itself, even before it knows the method."""
+        """Count a response. The server also calls this for requests that it rejects itself, even before it knows the
+        method.
+        """
         label = "other" if method not in METHODS else method
         self.served.metrics.http_requests.add(1, route.path if route else "other", label, status)
 
@@ -255,7 +259,9 @@ class App:
         return dict.fromkeys((*LOOPBACK, *map(normalize_host, listening)))
 
     def check_key(self, environ: Environ) -> None:
-        """Raise RequestError (401) if the API key is missing or wrong. The time this takes reveals nothing about it."""
+        """Raise RequestError (401) if the API key is missing or wrong. The comparison takes constant time, so it
+        reveals nothing about the key.
+        """
         if self.api_key is None:
             return
         scheme, _, key = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
@@ -283,7 +289,7 @@ def normalize_host(host: str) -> str:
 
 
 def send(response: Response, more: Headers, head_only: bool, start_response: StartResponse) -> Iterable[bytes]:
-    """Pass a response to the WSGI server, with more headers than its own."""
+    """Pass a response to the WSGI server, with additional headers."""
     headers = [("Content-Type", response.content_type), ("X-Content-Type-Options", "nosniff")]
     headers += [*response.headers, *more]
     if isinstance(response.body, bytes):

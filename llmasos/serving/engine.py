@@ -139,7 +139,7 @@ class Engine:
     # For the other threads
 
     def start(self) -> None:
-        """Start accepting work. Allocates the first slots of the KV cache; more are allocated when they are needed."""
+        """Start accepting work. Allocates the first slots of the KV cache; more are allocated when needed."""
         with self._starting:
             if self.alive:
                 return
@@ -152,7 +152,7 @@ class Engine:
                 self._thread.start()
 
     def stop(self, drain_seconds: float = 30.0) -> None:
-        """Accept no more work, finish what is queued and running, and end the thread.
+        """Accept no more work, finish queued and running requests, and end the thread.
 
         Whatever is unfinished after `drain_seconds` is aborted at the next step. A job that has begun cannot be
         aborted; `stop` waits a few seconds longer for it.
@@ -193,13 +193,13 @@ class Engine:
     def submit(
         self, prompt: str | Sequence[int], options: SamplingOptions, n: int = 1, alternatives: int = 0
     ) -> list[GenerationRequest]:
-        """Ask for n continuations of one prompt: `submit_all` with a single prompt."""
+        """Request n continuations of one prompt: `submit_all` with a single prompt."""
         return self.submit_all([prompt], options, n, alternatives)
 
     def submit_all(
         self, prompts: Sequence[str | Sequence[int]], options: SamplingOptions, n: int = 1, alternatives: int = 0
     ) -> list[GenerationRequest]:
-        """Ask for n continuations of each prompt: the same texts that `generate` gives with these options.
+        """Request n continuations of each prompt: the same texts that `generate` returns with these options.
 
         Args:
             prompts: texts or token ids.
@@ -400,7 +400,7 @@ class Engine:
             self.metrics.prompt_tokens.add(request.n_prompt_tokens)
 
     def _alternatives(self, requests: Sequence[GenerationRequest]) -> list[tuple[tuple[int, str, float], ...]]:
-        """For each request, the most likely next tokens, as many as it asks for."""
+        """For each request, the most likely next tokens, as many as it has requested."""
         n = max(request.n_alternatives for request in requests)
         if n == 0:
             return [()] * len(requests)
@@ -435,7 +435,7 @@ class Engine:
 
 
 def default_batch(config: ModelConfig, context_length: int) -> int:
-    """How many requests to decode at once: as many as a gigabyte of keys and values has room for, 16 to 64.
+    """How many requests to decode at once: as many as fit in a gigabyte of keys and values, from 16 to 64.
 
     A request that finds no slot waits until another has ended, which takes far longer than its own first token.
     """

@@ -206,7 +206,7 @@ def reply(request: Request) -> Response:
 def fit_context(
     served: ServedModel, template: ChatTemplate, messages: Sequence[Message], n_prefix_tokens: int, max_new_tokens: int
 ) -> tuple[list[Message], list[str]]:
-    """The messages that the model reads, and a warning if these are not all.
+    """The messages that the model reads, and a warning if some were dropped.
 
     If all fit into the context, all are read. Otherwise the oldest are left out until there is also room for the new
     tokens, or for half a context of them if they are more.

@@ -61,7 +61,7 @@ def docs_page(served: ServedModel, routes: Sequence[Route], base_url: str, requi
 
 
 def base_url_of(environ: Environ) -> str:
-    """The URL under which the reader has reached the server; localhost if the Host header could not be part of one."""
+    """The URL by which the reader reached the server; localhost if the Host header is not valid in a URL."""
     host = environ.get("HTTP_HOST", "")
     return f"{environ.get('wsgi.url_scheme', 'http')}://{host if HOST.fullmatch(host) else 'localhost'}"
 
@@ -77,7 +77,7 @@ def anchor(route: Route) -> str:
 
 
 def section(served: ServedModel, route: Route, base_url: str, requires_key: bool) -> str:
-    """What the page says about one route."""
+    """The page's section about one route."""
     name = f"{anchor(route)}-title"
     parts = [
         f'<section id="{anchor(route)}" class="stack" aria-labelledby="{name}">',
@@ -112,7 +112,7 @@ def rows_of(body: Object, prefix: str = "") -> Iterator[Row]:
 
 
 def objects_in(validator: Validator, suffix: str = "") -> Iterator[tuple[Object, str]]:
-    """The objects that a value may be or hold, each with how it is reached: "[]" is an item of a list."""
+    """The objects that a value may be or contain, each with its path: "[]" is an item of a list."""
     if isinstance(validator, Object):
         yield validator, suffix
     elif isinstance(validator, ListOf):

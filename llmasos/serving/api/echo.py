@@ -90,7 +90,7 @@ def with_special_start(tokenizer: Tokenizer, prompt: str | list[int]) -> str | l
 
 
 def check_length(served: ServedModel, n_tokens: int, where: str) -> None:
-    """Raise RequestError if a prompt does not fit the context: a score of its end would not be a score of the text."""
+    """Raise RequestError if a prompt does not fit the context: scoring only its end would not score the text."""
     if n_tokens > served.engine.context_length:
         raise RequestError(
             f"{where} has {n_tokens} tokens, and the model's context has {served.engine.context_length}; with echo and "

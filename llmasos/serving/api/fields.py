@@ -1,4 +1,4 @@
-"""The fields that several routes have in common: the model, its input, the options of generation."""
+"""Fields shared by several routes: the model, its input, the options of generation."""
 
 import dataclasses
 from typing import Any

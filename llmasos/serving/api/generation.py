@@ -1,4 +1,4 @@
-"""What completions and chat have in common: the sampling fields, and the way from prompts to a response."""
+"""Shared by completions and chat: the sampling fields, and generating a response from prompts."""
 
 import secrets
 import time
@@ -27,7 +27,7 @@ MIN_LOGPROB = -9999.0  # in place of minus infinity, which JSON does not have; O
 
 
 def sampling_fields(served: ServedModel) -> tuple[Field, ...]:
-    """How to sample and when to stop: OpenAI's fields, and a few more. The defaults are what the model recommends."""
+    """How to sample and when to stop: OpenAI's fields, and a few more. The defaults are the model's recommendations."""
     stop, recommended = Text(0, MAX_STOP_LENGTH), options_for(served.model, SamplingOptions)
     return (
         *(option_field(field, getattr(recommended, field.name)) for field in sampler_fields()),
@@ -121,7 +121,9 @@ def generate(
 
 
 def check_amount(served: ServedModel, n_prompts: int, n: int, max_tokens: int, alternatives: int) -> None:
-    """Raise RequestError if the texts can never fit the queue together, or the response would need too much memory."""
+    """Raise RequestError if the texts can never fit in the queue together, or the response would need too much
+    memory.
+    """
     room, n_texts = served.engine.max_waiting, n_prompts * n
     if n_texts > room:
         raise RequestError(

@@ -1,4 +1,4 @@
-"""Fields of OpenAI's API that nothing here implements, and the values with which they are accepted all the same.
+"""Fields of OpenAI's API that this server does not implement, and the values with which they are accepted anyway.
 
 Programs written for OpenAI's API, or for vLLM's version of it, send such fields out of habit. What cannot change the
 answer is accepted; any other value is refused by name: a program that asks for a sound and gets prose instead would be

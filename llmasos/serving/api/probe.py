@@ -1,4 +1,4 @@
-"""The view `probe` of `/v1/inspect`: where a linear probe locates the thing of the story, token by token.
+"""The view `probe` of `/v1/inspect`: where a linear probe locates the lost object of a story, token by token.
 
 The probes are trained on first use, which takes seconds, and kept as long as the model. Reading them from a file would
 be faster once, but the file would be wrong as soon as the model is fine-tuned, quantized or has an adapter.
@@ -28,7 +28,7 @@ training = threading.Lock()  # two requests do not train the same probes
 
 
 def probe_view(model: Model, tokenizer: Tokenizer, ids: Sequence[int], layer: int, run: Run) -> dict[str, Any]:
-    """What the probe of one layer reads at each token, and how good it is.
+    """The prediction of one layer's probe at each token, and its accuracy.
 
     Args:
         model: a GPT or a BERT with the output layer of its pretraining.
@@ -60,7 +60,7 @@ def probe_view(model: Model, tokenizer: Tokenizer, ids: Sequence[int], layer: in
 
 
 def probes_of(model: Model, tokenizer: Tokenizer, run: Run) -> list[StoryProbe]:
-    """The probes of a model, trained now if they have not been."""
+    """The probes of a model, trained now if they have not been trained before."""
     size = n_parameters_of(model.config)
     if size > MAX_PARAMETERS:
         raise UserError(f"the model has {size:,} parameters, and a probe is trained here for {MAX_PARAMETERS:,} at "

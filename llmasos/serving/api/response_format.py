@@ -1,4 +1,4 @@
-"""The field `response_format` of a chat: what the reply must be, as a grammar that the model cannot leave."""
+"""The field `response_format` of a chat: the required form of the reply, as a grammar that the model cannot violate."""
 
 import functools
 import json
@@ -65,5 +65,5 @@ class ResponseFormat(Validator):
 
 @functools.lru_cache(maxsize=32)
 def grammar_of_text(schema: str) -> Grammar:
-    """The grammar of a schema as text: requests with the same schema share what has been computed for it."""
+    """The grammar of a schema as text: requests with the same schema share its automaton."""
     return json_schema(json.loads(schema))

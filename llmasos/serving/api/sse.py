@@ -1,4 +1,4 @@
-"""Responses that are sent while they are generated: server-sent events, as in OpenAI's API.
+"""Streamed responses: server-sent events, as in OpenAI's API.
 
     data: {"id": "cmpl-…", "choices": [{"index": 0, "text": " was", …}], …}
 
@@ -103,7 +103,7 @@ class EventStream:
         return next(self._pieces)
 
     def close(self) -> None:
-        """Cancel the generation: its client has gone."""
+        """Cancel the generation, because its client has disconnected."""
         cancel_all(self.generations)
 
     def _encode(self, first: tuple[int, Event], events: Iterator[tuple[int, Event]]) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""Everything that is requested with GET: the page, the server's health and metrics, and what it serves."""
+"""The GET routes: the page, the server's health and metrics, and the served model."""
 
 from llmasos.serving.api.openapi import INTEGER, NUMBER, STRING, array_of, enum, nullable, object_of
 from llmasos.serving.http.errors import RESTART_SECONDS, RequestError, retry_after, show

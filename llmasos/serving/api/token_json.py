@@ -1,4 +1,4 @@
-"""Tokens and numbers as the views of `/v1/inspect` send them."""
+"""Tokens and numbers in the JSON form of the views of `/v1/inspect`."""
 
 from collections.abc import Sequence
 from typing import Any

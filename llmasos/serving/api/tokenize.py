@@ -1,4 +1,6 @@
-"""`/v1/tokenize` and `/v1/tokenizers`: a text cut into tokens by the model's tokenizer, or by any other one at hand."""
+"""`/v1/tokenize` and `/v1/tokenizers`: a text split into tokens by the model's tokenizer, or by any other available
+one.
+"""
 
 from collections.abc import Iterator
 from functools import cache
@@ -20,8 +22,9 @@ CHARACTER_STORIES = 100  # of Storyworld, in English and German, from which `cha
 
 
 def tokenizer_names(served: ServedModel) -> list[str]:
-    """The tokenizers at hand: the model's own under the model's name, the simple ones, those of the shipped models, and
-    OpenAI's encodings whose files are on this machine."""
+    """The available tokenizers: the model's own under the model's name, the simple ones, those of the shipped models,
+    and OpenAI's encodings whose files are on this machine.
+    """
     encodings = [kind for kind in OPENAI_ENCODINGS if not missing_files(kind, cache_folder())]
     return list(dict.fromkeys((served.name, "byte", "char", *shipped_models(), *encodings)))
 

@@ -1,4 +1,4 @@
-"""Tools in the chat API, in OpenAI's format: what a request says about them, and the calls in a reply.
+"""Tools in the chat API, in OpenAI's format: the tools in a request, and the calls in a reply.
 
 The client runs its own functions. The model reads what they are, in the system message or as its own chat template
 writes them. Where it writes a call, the reply ends, and the call is sent as `tool_calls` with the finish reason
@@ -83,7 +83,7 @@ def descriptions_of(values: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def callable_names(values: dict[str, Any]) -> list[str]:
-    """The names of the functions that a reply may call: all that there are, or the one that `tool_choice` names."""
+    """The names of the functions that a reply may call: all of them, or the one that `tool_choice` names."""
     choice = values["tool_choice"]
     return [tool["function"]["name"] for tool in ([choice] if isinstance(choice, dict) else values["tools"] or [])]
 
@@ -111,7 +111,7 @@ def forced_call(values: dict[str, Any], call_format: CallFormat) -> Grammar | No
 
 @functools.lru_cache(maxsize=32)
 def grammar_of_calls(functions: str, call_format: CallFormat) -> Grammar:
-    """The grammar of functions as JSON: requests with the same ones share what has been computed for them."""
+    """The grammar of functions as JSON: requests with the same functions share its automaton."""
     return call_grammar(json.loads(functions), call_format)
 
 

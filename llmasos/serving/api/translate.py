@@ -31,7 +31,7 @@ def make_body(served: ServedModel) -> Object:
 
 
 def translate(request: Request) -> Response:
-    """The best translation of each text. One text per job, so that other requests get a turn in between.
+    """The best translation of each text. One text per job, so that other requests can run in between.
 
     Raises:
         RequestError: a text is longer than the context; this is checked before the first one is translated.

@@ -1,4 +1,4 @@
-"""What a request's JSON may hold. Stated once, used twice: to validate bodies, and to describe them in `/openapi.json`.
+"""Validators for a request's JSON, used twice: to validate bodies, and to describe them in `/openapi.json`.
 
     body = Object(
         Field("prompt", Text(), "the text to continue", required=True),
@@ -40,11 +40,11 @@ class Validator(ABC):
     @property
     @abstractmethod
     def expected(self) -> str:
-        """What a value must be, in words that follow "it must be"."""
+        """The requirement on a value, in words that follow "it must be"."""
 
     @abstractmethod
     def accepts(self, value: Any) -> bool:
-        """Whether the value has the right type, so that this validator is meant and no other one of an `AnyOf`."""
+        """Whether the value has the right type, so that an `AnyOf` chooses this validator."""
 
     @final
     def check(self, value: Any, where: str = "") -> Any:
@@ -219,7 +219,8 @@ class Choice(Validator):
 
 @dataclass(frozen=True)
 class Unsupported(Validator):
-    """A few values and no others: of a field that nothing here implements, those that ask for what happens anyway.
+    """A few values and no others: for a field that is not implemented here, the values that request the existing
+    behavior.
 
     Attributes:
         harmless: the allowed values; (None,) = only null.
@@ -244,7 +245,7 @@ class Unsupported(Validator):
 
 @dataclass(frozen=True)
 class Ignored(Validator):
-    """Any value of a JSON type: of a field that could not change the answer, whatever it holds.
+    """Any value of a JSON type: for a field that cannot change the answer, whatever its value.
 
     Attributes:
         type: "string", "boolean", "array" or "object".

@@ -1,4 +1,4 @@
-"""A client for the server: the model behind a URL, with the same verbs as a local one.
+"""A client for the server: the model behind a URL, with the same methods as a local one.
 
     client = Client("http://127.0.0.1:8000")
     print(client.predict("Once there was"))
@@ -30,7 +30,7 @@ __all__ = ["Client", "Prediction", "ServerError"]
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model predicts for a text.
+    """A model's prediction for a text.
 
     Attributes:
         text: the generated text, the answer ("" if there is none), the label, or the text with its masks filled in.
@@ -70,7 +70,7 @@ class Client:
         return self.transport.url
 
     def model(self) -> dict[str, Any]:
-        """What is served: its id, family, capabilities, context_length, …"""
+        """The served model: its id, family, capabilities, context_length, …"""
         models = self.transport.request("GET", "/v1/models")
         with expected_shape():
             return {**models["data"][0]}
@@ -244,7 +244,7 @@ def as_messages(messages: str | Sequence[Any]) -> list[dict[str, str]]:
 
 @contextmanager
 def expected_shape() -> Iterator[None]:
-    """While a response is taken apart: a missing field becomes a ServerError."""
+    """While a response is parsed, turn a missing field into a ServerError."""
     try:
         yield
     except (KeyError, IndexError, TypeError, AttributeError) as error:

@@ -33,7 +33,7 @@ ONCE = ("Host", "Content-Length", "Content-Type", "Authorization")
 
 
 class RequestTimeout(RequestError):
-    """The request does not arrive in time."""
+    """The request has not arrived in time."""
 
     def __init__(self, seconds: float):
         super().__init__(f"the request did not arrive within {seconds:g} seconds.", status=408, code="request_timeout")
@@ -129,7 +129,7 @@ class Connection(WSGIRequestHandler):
                 self.wfile.flush()  # the head of a response without a body
 
     def finish(self) -> None:
-        """Give the client time to read its response. If none has been logged, the client did not take it."""
+        """Give the client time to read its response. If no response has been logged, the client did not receive it."""
         if self.logged:
             linger(self.connection)
         elif self.command:
@@ -175,7 +175,7 @@ class Connection(WSGIRequestHandler):
         return True
 
     def get_environ(self) -> dict[str, Any]:
-        """WSGI's description of the request, plus whether the client has gone and how public the server is.
+        """WSGI's description of the request, plus whether the client has disconnected and how public the server is.
 
         A request may have an absolute URL, as in `GET http://localhost/health HTTP/1.1`. Then the URL's host is the
         one that counts (RFC 9112, section 3.2.2).
@@ -222,7 +222,9 @@ class Connection(WSGIRequestHandler):
         self.log_request(error.status)
 
     def cors_headers(self) -> Headers:
-        """The application's, for what it does not answer itself; () if the headers have not been read."""
+        """The application's CORS headers, for requests it does not answer itself; () if the headers have not been
+        read.
+        """
         headers = getattr(self, "headers", None)
         return () if headers is None else self.server.cors_headers(headers.get("Origin"))
 
@@ -273,7 +275,7 @@ def linger(connection: socket.socket) -> None:
 
 
 def error_response(error: RequestError, more: Headers = ()) -> bytes:
-    """A whole HTTP response that reports an error, with more headers than the error's own."""
+    """A whole HTTP response that reports an error, with additional headers."""
     body = to_json(error_object(error)) + b"\n"
     headers = [("Content-Type", JSON), ("Content-Length", str(len(body))), ("Connection", "close")]
     headers += [*error.headers, *more]

@@ -59,7 +59,7 @@ class AllowedOrigins:
         return (("Access-Control-Allow-Origin", origin), ("Access-Control-Expose-Headers", READABLE), vary)
 
     def preflight_headers(self, environ: Environ) -> Headers:
-        """What the answer to a preflight has beside `headers`: what the page may send, whatever the path.
+        """The headers of a preflight response in addition to `headers`: what the page may send, for any path.
 
         Args:
             environ: the request, in WSGI's form.
@@ -83,7 +83,7 @@ class AllowedOrigins:
 
 
 def is_preflight(environ: Environ) -> bool:
-    """Whether a request (in WSGI's form) is a browser's question before the real one."""
+    """Whether a request (in WSGI's form) is a browser's preflight request."""
     names = "HTTP_ORIGIN", "HTTP_ACCESS_CONTROL_REQUEST_METHOD"
     return environ["REQUEST_METHOD"] == "OPTIONS" and all(name in environ for name in names)
 

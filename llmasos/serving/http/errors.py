@@ -1,4 +1,4 @@
-"""What can be wrong with a request, and how the client learns of it: a status and a sentence, in the shape of OpenAI's.
+"""Errors of requests, and how they are reported to the client: a status and a sentence, in OpenAI's format.
 
 {"error": {"message": "n is 99; it must be an integer from 1 to 16.", "type": "invalid_request_error",
            "param": "n", "code": null}}
@@ -87,7 +87,7 @@ def retry_after(seconds: float) -> Headers:
 
 
 def error_object(error: RequestError) -> dict[str, Any]:
-    """The error in OpenAI's JSON shape."""
+    """The error in OpenAI's JSON format."""
     type = TYPES.get(error.status, "server_error" if error.status >= 500 else "invalid_request_error")
     return {"error": {"message": str(error), "type": type, "param": error.param, "code": error.code}}
 

@@ -1,4 +1,4 @@
-"""Requests, responses and routes: what the functions of `api` see of HTTP.
+"""Requests, responses and routes: the HTTP interface of the functions in `api`.
 
 WSGI (PEP 3333) is how web servers call Python programs: the application is a function of a dictionary that describes
 the request (`environ`) and of another function that starts the response.
@@ -25,7 +25,7 @@ Result = TypeVar("Result")
 
 @dataclass
 class Request:
-    """What the handler of a route receives.
+    """The input of a route's handler.
 
     Attributes:
         served: the model.
@@ -45,7 +45,7 @@ class Request:
         self.deadline = time.monotonic() + self.served.engine.request_seconds
 
     def run(self, job: Callable[[], Result]) -> Result:
-        """Run a job on the model's thread, unless the client has gone or the deadline has passed when its turn comes.
+        """Run a job on the model's thread, unless the client has disconnected or the deadline has passed by then.
 
         Raises:
             DeadlineExceeded, ClientDisconnected: for these two reasons.
@@ -69,14 +69,14 @@ class Request:
     def run_in_chunks(
         self, job: Callable[[Sequence[Item]], Iterable[Result]], items: Sequence[Item], chunk_size: int = TEXTS_PER_JOB
     ) -> list[Result]:
-        """Map many items to results, a few per job, so that other requests get a turn in between. Raises as `run`."""
+        """Map many items to results, a few per job, so that other requests can run in between. Raises as `run`."""
         results: list[Result] = []
         for start in range(0, len(items), chunk_size):
             results += self.run(partial(job, items[start : start + chunk_size]))
         return results
 
     def check_client(self) -> None:
-        """Raise ClientDisconnected if the client has gone. Only the embedded server can tell; others let us work on."""
+        """Raise ClientDisconnected if the client has disconnected. Only the embedded server can detect that."""
         if self.environ.get("llmasos.client_gone", lambda: False)():
             raise ClientDisconnected
 
