@@ -102,7 +102,7 @@ def check_setting(name: str, value: Any, type_: type, limits: typing.Mapping[str
         if type_ is int and range_["at_most"] is None and type(value) is int and value > LARGEST_COUNT:
             range_["at_most"] = LARGEST_COUNT  # mentioned only if the value exceeds it
         advice = [f"{value:g} is allowed, too" for value in (limits["or_value"],) if value is not None]
-        advice += [f"{value:g} switches it off" for value in limits["off"][:1]]
+        advice += [f"{value:g} disables it" for value in limits["off"][:1]]
         check_number(name, value, whole=type_ is int, advice="; ".join(advice), **range_)
     elif type(value) is not type_:
         raise UserError(f"{name} is {shown(value)}; it must be {TYPE_NAMES[type_]}.")

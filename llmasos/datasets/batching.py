@@ -1,4 +1,4 @@
-"""Examples into batches: a random order for each epoch, rows of similar length together, padding.
+"""Batching: a random order for each epoch, rows of similar length together, padding.
 
 The training loop asks for example number 0, 1, 2, … without end; `Examples` answers from a finite list. Each epoch is
 the list in a new random order. A batch is padded to the length of its longest row, so where lengths differ much, a
@@ -29,7 +29,7 @@ POOL_BATCHES = 50
 
 
 class Examples:
-    """Training examples from a list, without end.
+    """An endless stream of training examples from a list.
 
     >>> examples = Examples("abc")
     >>> "".join(examples.example(0, index) for index in range(9))  # three epochs

@@ -214,7 +214,7 @@ def dataset_names(format: str = "text") -> list[str]:
 
 
 def is_dataset(name: str) -> bool:
-    """Whether a name is that of a dataset of any format, and not a file of the user's own.
+    """Whether a name is that of a dataset of any format, and not one of the user's files.
 
     Raises:
         UserError: as `open_storyworld`.

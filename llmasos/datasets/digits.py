@@ -34,7 +34,7 @@ AT_ONCE = 256  # pictures that are drawn together, to bound the memory
 
 
 class Digits(NamedTuple):
-    """Pictures and what they show."""
+    """Pictures with their labels."""
 
     images: np.ndarray  # (n, 1, H, W) float32 in [0, 1], 1 = ink
     labels: np.ndarray  # (n,) int64, 0 … 9

@@ -1,4 +1,4 @@
-"""What one example of each format is, and a dataset of such examples: the types that `open_examples` returns.
+"""The example types of each format, and datasets of them, as returned by `open_examples`.
 
 Everything here is text as a person wrote it. Tokens come later (`llmasos/tasks/`, `llmasos/objectives/`), so one
 dataset serves any tokenizer and any family of models. An example remembers where it is in the user's files, for

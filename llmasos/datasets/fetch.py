@@ -128,7 +128,7 @@ def _checked_name(archive: Path, member: zipfile.ZipInfo) -> PurePosixPath:
 
 
 def _copy(archive: Path, source: IO[bytes], sink: IO[bytes], max_bytes: int) -> int:
-    """Copy all of `source` and return its number of bytes; refuse more than `max_bytes`."""
+    """Copy all of `source` and return its number of bytes; reject more than `max_bytes`."""
     n_bytes = 0
     while block := source.read(BLOCK_BYTES):
         n_bytes += len(block)

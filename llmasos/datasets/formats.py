@@ -119,7 +119,7 @@ def _line_reader(paths: list[Path]) -> Reader | None:
 
 @dataclass(frozen=True)
 class Format:
-    """How examples of one format are read.
+    """How to read examples of one format.
 
     Attributes:
         rows: the ways in which a row of a table may be written.
@@ -338,7 +338,7 @@ def _check_labels(
 def _keep_types(
     train: list[TaggedText], val: list[TaggedText], path: Path
 ) -> tuple[list[TaggedText], list[TaggedText]]:
-    """Return both splits, where validation texts with names of a type that training lacks are back in training."""
+    """Return both splits, with validation texts whose name types are missing in training moved back to training."""
     types = {type for example in train for type in types_of(example.labels)}
     known = [example for example in val if types_of(example.labels) <= types]
     back = [example for example in val if not types_of(example.labels) <= types]

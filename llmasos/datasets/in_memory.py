@@ -1,4 +1,4 @@
-"""Data in memory, in whatever form the user has it, as a list of examples that is read once.
+"""In-memory data, in any form, converted to a list of examples that is read once.
 
     ["one document", "another"], an array or a column of texts       texts
     [("a fine film", "good"), …], zip(texts, labels)                  pairs
@@ -74,7 +74,7 @@ def split_by_name(data: Any, split: str | None = None) -> tuple[Any, Any]:
 
 
 def _items(data: Any) -> Iterable[Any]:
-    """Return what to iterate over: the rows of a table, the items of anything else."""
+    """Return the items to iterate over: the rows of a table, or the items of any other iterable."""
     if callable(getattr(data, "to_dicts", None)):  # polars
         return data.to_dicts()
     if hasattr(data, "columns") and callable(getattr(data, "to_dict", None)):  # pandas
@@ -158,7 +158,8 @@ def _example(number: int, item: Any) -> Any:
 
 
 def as_json(value: Any) -> Any:
-    """Return a value of a row as JSON knows it. What JSON cannot say stays an object, which no example can use.
+    """Convert a value of a row to JSON types. Values that JSON cannot represent stay objects, which examples cannot
+    use.
 
     >>> as_json({"label": float("nan"), "date": object()})
     {'label': None, 'date': {'type': 'object'}}

@@ -123,7 +123,7 @@ def infer_path(path: Path, roles: Iterable[str] = ()) -> DataSpec:
 
 
 def formats_of(columns: list[str], roles: Iterable[str], where: str) -> tuple[str, ...]:
-    """Return the formats that examples can be read as, by the names of their columns and the roles that are named.
+    """Return the formats that examples can be read as, by the names of their columns and the roles given by the user.
 
     Raises:
         UserError: the columns have other names.

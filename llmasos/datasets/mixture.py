@@ -1,4 +1,4 @@
-"""Mixtures: several texts, of which training reads more of one and less of another.
+"""Mixtures: several texts that are sampled with different weights in training.
 
     --data stories.txt=0.7,docs.jsonl=0.3
 
@@ -36,7 +36,7 @@ class Rows(Protocol):
 
 
 class MixedText(TextSource):
-    """Several texts with weights, which count for training rows alone (see `Mixture`).
+    """Several texts with weights, which only affect training rows (see `Mixture`).
 
     Args:
         parts: the texts.
@@ -75,7 +75,7 @@ class MixedText(TextSource):
 
 
 class Mixture:
-    """The training rows of several texts, without end.
+    """An endless stream of training rows from several texts.
 
     Args:
         parts: the rows of each text.
@@ -104,7 +104,7 @@ class Mixture:
         return self.parts[part].example(seed, row)
 
     def describe(self, names: Sequence[str], n_rows: int) -> str:
-        """For the user: how often a run of this many rows reads each part."""
+        """Describe for the user how often a run of this many rows reads each part."""
         texts = []
         for name, count, part in zip(names, self.counts, self.parts, strict=True):
             share = count / self.block_size

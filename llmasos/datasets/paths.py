@@ -1,4 +1,4 @@
-"""Where data is on this machine: the user's data folder, and the cache for downloads and derived files.
+"""Locations of data: the user's data folder, and the cache for downloads and derived files.
 
 - `$LLMASOS_DATA`, if set, is searched first for files that are already there (`shakespeare/input.txt`). Nothing is
   ever written to it.
@@ -42,7 +42,7 @@ def cache_folder() -> Path:
 
 
 def title_of(path: Path) -> str:
-    """Return what a file is called in messages: its path, unless its name is a hash that nobody has seen.
+    """Return what a file is called in messages: its path, unless its name is an internal hash.
 
     >>> title_of(Path("reviews.csv")), title_of(Path("data/cache/in-memory/0a1b2c.jsonl"))
     ('reviews.csv', 'the data in memory')

@@ -30,7 +30,7 @@ MOST_PIXELS = 2**26  # of one picture: a small file can decompress into a pictur
 
 
 class PictureFolder(NamedTuple):
-    """Pictures, and what is known about them."""
+    """Pictures with their classes or captions."""
 
     images: np.ndarray  # (n, C, H, W) float32 in [0, 1]
     labels: np.ndarray  # (n,) int64, an index into `classes`; -1 without classes
@@ -172,7 +172,7 @@ def read_image(file: Path, mode: str) -> np.ndarray:
 
 
 def check_size(file: Path, height: int, width: int) -> None:
-    """Raise UserError if a picture is too large to be worked on."""
+    """Raise UserError if a picture is too large to process."""
     if height * width > MOST_PIXELS:
         raise UserError(f"{file} has {height} × {width} pixels; at most {MOST_PIXELS:,} are read. Make it smaller.")
 

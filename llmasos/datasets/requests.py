@@ -52,7 +52,7 @@ class Request:
         return self.group == HARMFUL
 
     def conversation(self, refused: bool | None = None) -> Conversation:
-        """The request with a reply: a refusal or the answer; None = the one that it should have."""
+        """The request with a reply: a refusal or the answer; None = the right one of the two."""
         refused = self.harmful if refused is None else refused
         return Conversation((("user", self.prompt), ("assistant", REFUSAL if refused else self.answer)))
 

@@ -75,7 +75,7 @@ class TextSource(ABC):
         """Return hexadecimal digits that change when the text changes; cheaper than reading a large text."""
 
     def streams(self, split: str) -> list[Iterator[Piece]]:
-        """Return the text of one split in parts between which no window reaches; here there is only one."""
+        """Return the text of one split in parts that no window crosses; here there is only one."""
         return [self.pieces(split)]
 
     def all_pieces(self) -> Iterator[Piece]:
@@ -135,7 +135,9 @@ class PlainText(TextSource):
 
 
 class SplitText(TextSource):
-    """Two sources, one per split, as many corpora are published, or as the user names a second one to validate on."""
+    """Two sources, one per split: a corpus published that way, or a second source that the user names for
+    validation.
+    """
 
     def __init__(self, train: TextSource, val: TextSource, name: str):
         self.sources = {"train": train, "val": val}
@@ -291,7 +293,8 @@ def in_hashed_tenth(key: int) -> bool:
 
 
 def measured_tenth(sizes: dict[int, int]) -> set[int]:
-    """Return the keys of a held-out tenth of few documents: in the order of the keys, until they hold a tenth.
+    """Return the keys of a held-out tenth of few documents: in the order of the keys, until they contain a tenth of the
+    text.
 
     Args:
         sizes: `document_key` → size, of one document or more.
@@ -307,7 +310,7 @@ def measured_tenth(sizes: dict[int, int]) -> set[int]:
 
 
 def document_key(digest: bytes) -> int:
-    """Return the 64-bit number that decides a document's side, from the SHA-256 of its content."""
+    """Return the 64-bit number that determines a document's split, from the SHA-256 of its content."""
     return int.from_bytes(digest[:8], "big")
 
 

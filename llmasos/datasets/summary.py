@@ -1,4 +1,4 @@
-"""A short summary of a dataset for a person: what the scripts `data/*/prepare.py` print."""
+"""A short summary of a dataset, printed by the scripts `data/*/prepare.py`."""
 
 import sys
 from itertools import islice

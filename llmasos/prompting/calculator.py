@@ -60,7 +60,7 @@ def tokens_of(expression: str) -> list[str]:
         whole, decimals, operator = match.groups() if match else (None, None, None)
         if not match or not any((whole, decimals, operator)):
             raise UserError(
-                f"{text[place:].strip()[:20]!r} is no arithmetic; write numbers, + - * / // % ** and brackets."
+                f"{text[place:].strip()[:20]!r} is not arithmetic; write numbers, + - * / // % ** and brackets."
             )
         if whole or decimals:
             tokens.append((whole or "0").replace(",", "") + (decimals or ""))

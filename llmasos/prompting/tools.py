@@ -133,7 +133,7 @@ def run_call(text: str, tools: Sequence[Tool]) -> str:
     >>> run_call('{"name": "calculator", "arguments": {"expression": "17 * 25"}}', [Tool.of(calculator)])
     '425'
     >>> run_call('{"name": "calculator", "arguments": {"expression": "import os"}}', [Tool.of(calculator)])
-    "error: 'import os' is no arithmetic; write numbers, + - * / // % ** and brackets."
+    "error: 'import os' is not arithmetic; write numbers, + - * / // % ** and brackets."
 
     Args:
         text: what is between the marks of the call.

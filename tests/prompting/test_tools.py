@@ -88,7 +88,7 @@ def test_anything_else_is_one_sentence_at_once(expression):
     ('{"name": "calculator"}', "calculator needs the argument 'expression'"),
     ('{"name": "calculator", "arguments": {"expression": 3}}', "is a number; it must be of type string"),
     ('{"name": "calculator", "arguments": {"expression": "1", "x": 1}}', "has no argument 'x'"),
-    ('{"name": "calculator", "arguments": {"expression": "exit()"}}', "is no arithmetic"),
+    ('{"name": "calculator", "arguments": {"expression": "exit()"}}', "is not arithmetic"),
 ])  # fmt: skip
 def test_a_call_that_cannot_be_made_has_a_sentence_as_its_result(text, message):
     result = run_call(text, [Tool.of(calculator)])

@@ -1,4 +1,4 @@
-"""The rules that look at one document alone: what the processes of `pipeline.py` do with their portions.
+"""The rules that look at each document separately, applied by the processes of `pipeline.py` to their portions.
 
 They import this file and not the pipeline, so that they start quickly.
 """
@@ -38,7 +38,7 @@ class Judgment:
 
 @dataclass(frozen=True)
 class Judge:
-    """The rules that look at one document alone; sent to every process."""
+    """The rules that look at each document separately; sent to every process."""
 
     settings: CleaningSettings
     boilerplate: frozenset[bytes] = frozenset()
@@ -79,7 +79,8 @@ class Judge:
 
 
 def is_short(text: str, n_words: int) -> bool:
-    """Whether a text has fewer words. Without spaces between them, as in Chinese, a word is counted as two characters.
+    """Whether a text has fewer than `n_words` words. Without spaces between them, as in Chinese, a word is counted as
+    two characters.
 
     >>> is_short("One two three.", 4), is_short("房子在山上没有人能告诉我", 4)
     (True, False)

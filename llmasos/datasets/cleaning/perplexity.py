@@ -1,4 +1,4 @@
-"""How unlike a reference a text is: its perplexity under a model of n-grams.
+"""The perplexity filter: how unlike a reference a text is, by its perplexity under an n-gram model.
 
 A model of text that is known to be good gives other good text a low perplexity, and a high one to noise, misspelled
 words and other languages (the filter of Wenzek et al. 2020, "CCNet", with a smaller model). The n-grams are runs of

@@ -1,4 +1,4 @@
-"""Personal data: what it looks like, and how it is masked.
+"""Personal data: how it is recognized, and how it is masked.
 
 Each kind is a pattern, and where the kind has check digits, the check: 16 digits are a card number only if the last one
 is right. A pattern cannot know a name, and a number without separators may be a phone number or not; so this removes
@@ -42,7 +42,7 @@ def is_phone(number: str) -> bool:
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of personal data.
+    """One type of personal data.
 
     Attributes:
         pattern: what it looks like.

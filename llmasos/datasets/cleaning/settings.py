@@ -1,4 +1,4 @@
-"""What is removed: the flags of `python -m llmasos clean`."""
+"""Settings of cleaning: the flags of `python -m llmasos clean`."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ PII_CHOICES = ("mask", "drop", "keep")
 
 @dataclass(frozen=True)
 class CleaningSettings(Settings):
-    """What is removed from a corpus."""
+    """The settings that say what is removed from a corpus."""
 
     min_words: int = setting(5, "drop documents with fewer words", at_least=0)
     boilerplate: float = setting(

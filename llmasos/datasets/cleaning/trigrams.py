@@ -1,4 +1,4 @@
-"""Character trigrams: which language a text is in.
+"""Language identification by character trigrams.
 
 A model that predicts a character from the two before it is among the oldest language models (Shannon 1948). With one
 such model per language, each trained on a paragraph, the one that gives a sentence the highest probability names its

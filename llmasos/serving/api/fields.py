@@ -13,12 +13,12 @@ MAX_IDS = 100_000  # of a text that is sent as token ids
 
 def model_field(served: ServedModel) -> Field:
     """The model; a field of every body."""
-    return Field("model", ModelName(served.name), "the model; there is only one, so it may be left out")
+    return Field("model", ModelName(served.name), "the model; optional, since there is only one")
 
 
 def max_tokens_field(served: ServedModel, name: str, default: int | None, low: int = 1) -> Field:
     """The length limit of a generated text."""
-    return Field(name, Integer(low, served.max_tokens), "how many tokens to generate at most", default)
+    return Field(name, Integer(low, served.max_tokens), "maximum number of tokens to generate", default)
 
 
 def option_field(option: dataclasses.Field, default: Any, at_most: int = 0) -> Field:

@@ -103,10 +103,10 @@ def make_body(served: ServedModel) -> Object:
         Field("show", Choice(views), "tokens: how likely each token was; attention: the attention weights; logit_lens: "
               "what each layer would predict; forward_trace: how one token is made, step by step; ablation: what is "
               "lost without each head and feed-forward; patching: what each activation of the input changes in another "
-              "text; probe: where a linear probe locates the thing of the story", "tokens"),
+              "text; probe: where a linear probe locates the lost object of a story", "tokens"),
         Field("layer", Integer(0, n_layers - 1), "the layer whose attention to show, or after which the probe "
               "reads the residual stream", 0),
-        Field("attention_type", Choice(attention_types), "which attention, if there are several"),
+        Field("attention_type", Choice(attention_types), "the type of attention, if there are several"),
         Field("n", Integer(0, MAX_ALTERNATIVES), "how many alternatives to return for each token", 10),
         *trace,
     )  # fmt: skip

@@ -34,7 +34,7 @@ def inert_fields(*rows: tuple[str, Harmless, str]) -> tuple[Field, ...]:
 USER = ("user", "string", "users are not told apart")
 EVERY_TEXT = inert_fields(
     USER,
-    ("logit_bias", ({},), "biases of single tokens are not supported"),
+    ("logit_bias", ({},), "biases of individual tokens are not supported"),
     # vLLM's
     ("ignore_eos", (False,), "a text ends where the model ends it"),
     ("include_stop_str_in_output", (False,), "a text ends before the stop string"),

@@ -144,7 +144,7 @@ def fill_mask_body(served: ServedModel) -> Object:
     """The schema of a request to fill in masks."""
     return Object(
         model_field(served),
-        Field("input", Text(contains=MASK), f"a text with {MASK} in place of the hidden words", required=True),
+        Field("input", Text(contains=MASK), f"a text with {MASK} in place of the masked words", required=True),
         Field("n", Integer(1, min(MAX_CHOICES, served.vocab_size)), f"how many tokens to return for each {MASK}", 5),
     )
 

@@ -28,13 +28,13 @@ class SchemaObject(Validator):
 NAMED_SCHEMA = Object(
     Field("name", Text(0, MAX_NAME), "of the schema; ignored"),
     Field("description", Text(0, None), "for readers; ignored"),
-    Field("strict", Boolean(), "ignored: a schema is always kept"),
+    Field("strict", Boolean(), "ignored: a schema is always enforced"),
     Field("schema", SchemaObject(), "the JSON schema of the reply", required=True),
 )
 TEXT = Object(Field("type", Choice(("text",)), "any text", required=True))
 JSON_OBJECT = Object(Field("type", Choice(("json_object",)), "any JSON object", required=True))
 JSON_SCHEMA = Object(
-    Field("type", Choice(("json_schema",)), "JSON that a schema describes", required=True),
+    Field("type", Choice(("json_schema",)), "JSON that matches a schema", required=True),
     Field("json_schema", NAMED_SCHEMA, "the schema", required=True),
 )
 FORMATS = {"text": TEXT, "json_object": JSON_OBJECT, "json_schema": JSON_SCHEMA}

@@ -51,7 +51,7 @@ def make_body(served: ServedModel) -> Object:
         model_field(served),
         Field("input", Text(max_length=MAX_LENGTH), "the text", required=True, example="Once there was a shy girl"),
         Field("tokenizer", Choice(tuple(tokenizer_names(served))), "which tokenizer; by default the model's"),
-        Field("allow_special", Boolean(), "read names of special tokens in the text as those tokens", False),
+        Field("allow_special", Boolean(), "parse the names of special tokens in the text as special tokens", False),
     )
 
 
@@ -100,6 +100,6 @@ TOKENIZATION = object_of(
 )  # fmt: skip
 TOKENIZERS = object_of(object=enum("list"), data=array_of(object_of(id=STRING, object=enum("tokenizer"))))
 ROUTES = [
-    Route("POST", "/v1/tokenize", tokenize, "Cut a text into tokens.", None, make_body, TOKENIZATION),
+    Route("POST", "/v1/tokenize", tokenize, "Split a text into tokens.", None, make_body, TOKENIZATION),
     Route("GET", "/v1/tokenizers", list_tokenizers, "The tokenizers at hand.", response_schema=TOKENIZERS),
 ]

@@ -32,7 +32,7 @@ TOOL = Object(
         NAME,
         Field("description", Text(), "what it does, for the model"),
         Field("parameters", Ignored("object"), "its arguments, as a JSON Schema, which the model reads"),
-        Field("strict", Boolean(), "ignored: the arguments of a forced call always fit, those of another may not"),
+        Field("strict", Boolean(), "ignored: the arguments of a forced call always match; others may not"),
     ), "the function", required=True),
 )  # fmt: skip
 NAMED = Object(
@@ -46,7 +46,7 @@ CALL = Object(
         Field("name", Text(), "the name of the function", required=True),
         Field("arguments", Text(), "its arguments, as a JSON object in a string", required=True),
     ), "the function that was called", required=True),
-    Field("index", Integer(0, MAX_CALLS), "ignored: the number of the call, in a stream"),
+    Field("index", Integer(0, MAX_CALLS), "ignored: the index of the call, in a stream"),
 )  # fmt: skip
 REQUEST_FIELDS = (
     Field("tools", ListOf(TOOL, 0, MAX_TOOLS), "functions of yours that the model may ask you to call"),
@@ -57,7 +57,7 @@ REQUEST_FIELDS = (
 )  # fmt: skip
 MESSAGE_FIELDS = (
     Field("tool_calls", ListOf(CALL, 0, MAX_CALLS), "of an assistant's message: the calls in it"),
-    Field("tool_call_id", Text(), "of a tool's message: which call it is the result of"),
+    Field("tool_call_id", Text(), "of a tool's message: the id of the call whose result it is"),
 )
 
 
