@@ -72,7 +72,7 @@ def dispatch(arguments: Sequence[str] | None) -> int:
         from llmasos.errors import UserError, nearest
 
         hint = nearest(name, COMMANDS) or "; python -m llmasos says what each does."
-        raise UserError(f"there is no command {name!r} (there are: {', '.join(COMMANDS)}){hint}")
+        raise UserError(f"there is no command {name!r} (available: {', '.join(COMMANDS)}){hint}")
     return importlib.import_module(COMMANDS[name][0]).main(rest)
 
 

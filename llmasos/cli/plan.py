@@ -150,7 +150,7 @@ def choose_model(args: argparse.Namespace) -> tuple[ModelConfig, str]:
     else:
         names = [*MODELS, *PRESETS]
         raise UserError(
-            f"there is no model {args.model!r} (there are: {', '.join(names)}, and folders)"
+            f"there is no model {args.model!r} (available: {', '.join(names)}, and folders)"
             f"{nearest(args.model, names) or '.'}"
         )
     if args.context_length is not None:

@@ -1,4 +1,4 @@
-"""What a training run or a server will need, by formula, before anything is paid for: `python -m llmasos plan`.
+"""Planning: what a training run or a server will need, by formula, before you pay for it: `python -m llmasos plan`.
 
 Every formula has its source in its docstring, and `published.py` compares them with published numbers.
 """

@@ -1,4 +1,4 @@
-"""What accelerators can do at best, according to their vendors' data sheets."""
+"""Peak performance of accelerators, from their vendors' data sheets."""
 
 from dataclasses import dataclass
 
@@ -39,7 +39,7 @@ def find_device(name: str) -> Device:
     """Return the device with this name. Raises UserError if there is none."""
     if name.lower() not in DEVICES:
         raise UserError(
-            f"there is no device {name!r} (there are: {', '.join(DEVICES)})"
+            f"there is no device {name!r} (available: {', '.join(DEVICES)})"
             f"{nearest(name, DEVICES) or '; for another one, give --memory, --peak-flops and --memory-bandwidth.'}"
         )
     return DEVICES[name.lower()]

@@ -1,4 +1,4 @@
-"""How many bytes of keys and values an attention keeps, by formula: all heads, fewer, one, a latent vector, a window.
+"""The size of a KV cache by formula: all heads, fewer, one, a latent vector, a sliding window.
 
 multi-head      MHA    2 · H · D      per token and layer
 grouped-query   GQA    2 · Hkv · D    Ainslie et al. 2023
@@ -16,9 +16,9 @@ def cache_bytes(config: ModelConfig, n_tokens: int, value_bytes: int = 2) -> int
     """Bytes of the keys and values of one sequence: 2·L·Hkv·D values for each token, or each that a window still needs.
 
     Args:
-        config: of a model that generates. Its `sliding_window` counts as if what has left it were overwritten
-            (`KVCache.rolling_layer`); the library's own models keep the others and mask them. Layers of the type
-            "full_attention" keep everything.
+        config: of a model that generates. Its `sliding_window` counts as if tokens outside it were overwritten
+            (`KVCache.rolling_layer`); the library's own models keep and mask them. Layers of the type "full_attention"
+            keep everything.
         n_tokens: the length of the sequence.
         value_bytes: bytes of a value: 2 for 16 bits, 4 for fp32.
 

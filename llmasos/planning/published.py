@@ -11,7 +11,7 @@ from llmasos.planning.serving import cache_bytes_per_token
 from llmasos.planning.shapes import llama
 from llmasos.planning.training import STATES, optimal_size, optimal_tokens, state_bytes
 
-MODELS = {  # published shapes that have no preset, because nobody trains them with this library
+MODELS = {  # published shapes without a preset, because they are too large to train here
     "gpt3-175b": ModelConfig(n_layers=96, n_heads=96, d_model=12_288, context_length=2048),  # Brown et al. 2020
     "chinchilla-70b": ModelConfig(  # Hoffmann et al. 2022, table 4; without its relative positions
         vocab_size=32_000, n_layers=80, n_heads=64, d_model=8192, context_length=2048, positions="none"

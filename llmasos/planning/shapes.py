@@ -1,4 +1,4 @@
-"""The shape of a model of a given size: how wide, how deep, how many heads."""
+"""The shape of a model of a given size: width, depth and number of heads."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Retrieval: which of many texts answer a question, by their words (BM25) or by the vectors of a model."""
+"""Retrieval: find the texts that answer a question, by their words (BM25) or by a model's embeddings."""
 
 from typing import TYPE_CHECKING
 

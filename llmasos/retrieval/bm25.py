@@ -1,12 +1,12 @@
-"""BM25: which documents a question is about, by the words they share (Robertson & Zaragoza 2009, section 3).
+"""BM25: rank documents for a question by the words they share with it (Robertson & Zaragoza 2009, section 3).
 
     score(q, d) = Σ over the words w of q   idf(w) · tf · (k₁ + 1) / (tf + k₁ · (1 − b + b · |d| / mean |d|))
     idf(w)      = ln(1 + (N − n + ½) / (n + ½))
 
-for N documents, n of which hold w; tf is how often w occurs in d. A rare word says more than a common one (idf). A word
-that occurs twice does not count twice (k₁: the fraction tends to k₁ + 1). A long document holds more words by chance
-(b = 1 divides by its length, b = 0 ignores it). The "1 +" in the idf is Lucene's: without it, a word in more than half
-of the documents would count against those that hold it.
+for N documents, n of which contain w; tf is how often w occurs in d. A rare word is more informative than a common one
+(idf). A word that occurs twice does not count twice (k₁: the fraction tends to k₁ + 1). A long document contains more
+words by chance (b = 1 divides by its length, b = 0 ignores it). The "1 +" in the idf is Lucene's: without it, a word in
+more than half of the documents would count against those that contain it.
 """
 
 import math
@@ -38,12 +38,12 @@ class BM25:
 
     Args:
         documents: N texts.
-        k1: how soon further occurrences of a word stop counting: a smaller k1, sooner.
+        k1: how quickly further occurrences of a word stop counting: the smaller, the sooner.
         b: how much the length of a document counts, from 0 to 1.
         words: turns a text into its words.
 
     Attributes:
-        idf: word → how much it says.
+        idf: word → its inverse document frequency.
 
     Raises:
         UserError: there is no document, none has a word in it, or k1 or b is out of range.
@@ -80,7 +80,7 @@ class BM25:
         return math.log(1 + (self.n_documents - n + 0.5) / (n + 0.5))
 
     def scores(self, question: str) -> np.ndarray:
-        """The score of each document: (N,). It is 0 for one that shares no word with the question."""
+        """The score of each document: (N,), 0 if it shares no word with the question."""
         scores = np.zeros(self.n_documents)
         for word in self.words(question):
             numbers, values = self.postings.get(word, ([], []))
@@ -90,8 +90,9 @@ class BM25:
     def coverage(self, question: str) -> np.ndarray:
         """How much of the question each document covers: (N,), from 0 to 1.
 
-        The idf of the question's different words that the document holds, as a fraction of the idf of all of them.
-        Words that no document holds have the greatest idf, so a question about something else is covered by none.
+        The summed idf of the question's distinct words that the document contains, as a fraction of that of all its
+        words. Words that are in no document have the greatest idf, so no document covers a question about something
+        else.
         """
         total, covered = 0.0, np.zeros(self.n_documents)
         for word in set(self.words(question)):

@@ -1,4 +1,4 @@
-"""Answers from a list of frequently asked questions: the best entry, or none, but never a made-up text.
+"""Answers from a list of frequently asked questions: the best entry, or none, but never generated text.
 
     question ──► words (BM25) ──┐
          └─────► vector of a  ──┴─► the best entry ──► sure enough? ──► its answer, word for word
@@ -8,9 +8,9 @@
 BM25 and s by the cosine of the vectors, and the best has the greatest 1/(60 + r) + 1/(60 + s) (reciprocal rank fusion,
 Cormack et al. 2009, which needs no common scale).
 
-**Sure enough.** BM25 scores have no fixed scale, so the *confidence* is something else: how much of the question's
+**Sure enough.** BM25 scores have no fixed scale, so the *confidence* is defined differently: how much of the question's
 words the entry covers (`BM25.coverage`); with a model, the mean of that and the cosine. An entry is the answer if its
-confidence reaches the threshold. The confidence is not a probability, so a threshold has to be tried on real questions;
+confidence reaches the threshold. The confidence is not a probability, so a threshold must be chosen on real questions;
 `data/faq/README.md` shows such a measurement.
 """
 
@@ -37,11 +37,11 @@ RANK_OFFSET = 60  # of reciprocal rank fusion, as in the paper
 
 @dataclass(frozen=True)
 class FAQAnswer:
-    """What was found.
+    """The result of a search.
 
     Attributes:
         entry: the best entry; None if the confidence is below the threshold, so that a person should answer.
-        confidence: of the best entry, from 0 (nothing in common) to 1.
+        confidence: the confidence of the best entry, from 0 (nothing in common) to 1.
         candidates: the best entries, the best first, for a person to choose from.
     """
 
@@ -51,7 +51,7 @@ class FAQAnswer:
 
 
 class FAQ:
-    """Frequently asked questions, to be asked.
+    """A searchable list of frequently asked questions.
 
     >>> entries = [FAQEntry("When are you open?", "From 9 to 6."), FAQEntry("Can I pay by card?", "Yes.")]
     >>> faq = FAQ(entries)
@@ -101,7 +101,7 @@ class FAQ:
             k: how many candidates to list.
 
         Raises:
-            UserError: the question is empty or no text, or k is not positive.
+            UserError: the question is empty or not a text, or k is not positive.
         """
         check_number("k", k, whole=True, at_least=1)
         if not isinstance(question, str):

@@ -1,9 +1,9 @@
 """An exact vector index: the vectors with the greatest dot product with a query, found by comparing all of them.
 
 For vectors of unit length, as `embed` returns them, the dot product is the cosine. Comparing all N vectors of size C
-takes 2·N·C floating-point operations for each query, one matrix product: a million vectors of size 384 take some tenths
-of a second on a laptop. Approximate indexes (HNSW, Malkov & Yashunin 2016) save that for the price of sometimes missing
-the best.
+takes 2·N·C floating-point operations for each query, one matrix product: a million vectors of size 384 take a few
+tenths of a second on a laptop. Approximate indexes (HNSW, Malkov & Yashunin 2016) are faster, but sometimes miss the
+best.
 """
 
 from typing import NamedTuple

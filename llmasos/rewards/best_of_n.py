@@ -1,7 +1,7 @@
-"""Best-of-n: write n answers and keep the one with the highest reward (Stiennon et al. 2020, section 4.3).
+"""Best-of-n: generate n answers and keep the one with the highest reward (Stiennon et al. 2020, section 4.3).
 
-No training is needed, and n is the only knob. Let F be the fraction of the model's answers with a lower reward. If no
-two have the same, the best of n answers has the density n · F^(n-1) times the model's own, hence
+No training is needed, and n is the only parameter. Let F be the fraction of the model's answers with a lower reward. If
+no two have the same, the best of n answers has the density n · F^(n-1) times the model's own, hence
 
     KL(best of n ‖ model)  =  ln n - (n - 1)/n
 
@@ -31,12 +31,12 @@ def best_of_n(
     n: int,
     options: SamplingOptions | None = None,
 ) -> list[Generation]:
-    """For each prompt, the best of n continuations; of equally good ones, the first.
+    """Return the best of n continuations for each prompt; if several are equally good, the first.
 
     Args:
         model, tokenizer, prompts, options: as for `generate`.
         reward: a function of a prompt and a text.
-        n: how many continuations are written for each prompt.
+        n: the number of continuations generated for each prompt.
 
     Raises:
         UserError: as `generate` and `Reward`.
@@ -75,5 +75,5 @@ def best_of_n_probabilities(reference: Tensor, rewards: Tensor, n: int) -> Tenso
     _, group = rewards.unique(return_inverse=True)  # (N,) the rank of each answer's reward, equal rewards together
     masses = torch.zeros(int(group.max()) + 1, dtype=reference.dtype).index_add(0, group, reference)  # P(reward)
     up_to = masses.cumsum(0)  # P(reward ≤ …)
-    best = (up_to**n - (up_to - masses) ** n) / masses  # of the best of n, relative to the model's own
+    best = (up_to**n - (up_to - masses) ** n) / masses  # probability among the best of n, relative to the model's own
     return reference * best[group]

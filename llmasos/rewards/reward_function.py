@@ -6,8 +6,8 @@
     def reward(prompts, texts):            # … or all at once, by the names of its parameters
         return [len(text) for text in texts]
 
-It is a user's code in the middle of a training run. Whatever it does wrong ends the run with one sentence, before the
-model is changed: it raises an exception, returns something that is not a finite number, or never returns.
+It is user code in the middle of a training run. If it raises an exception, returns something that is not a finite
+number, or never returns, the run ends with one sentence, before the model is changed.
 """
 
 import importlib.util
@@ -65,10 +65,10 @@ class Reward:
                     results.append(self.function(list(prompts), list(texts)))
                 else:
                     results.extend(self.function(*pair) for pair in zip(prompts, texts, strict=True))
-            except BaseException as error:  # whatever it is, even a SystemExit, must not end the program
+            except BaseException as error:  # no exception, not even a SystemExit, may end the program
                 errors.append(error)
 
-        # A thread can be left behind where it hangs, on every system; it ends with the program.
+        # On every system, a hanging thread can be abandoned; it ends with the program.
         thread = threading.Thread(target=work, daemon=True, name=f"reward {self.name}")
         thread.start()
         while thread.is_alive():
@@ -157,7 +157,7 @@ def load_reward(path: str | Path, seconds: float = SECONDS) -> Reward:
 
 
 def as_list(values: Any) -> Any:
-    """Several numbers as a list, where they are an array, a tensor or a tuple."""
+    """Convert an array, a tensor or a tuple of numbers to a list."""
     values = as_python(values)
     if hasattr(values, "tolist"):
         return values.tolist()
@@ -165,7 +165,7 @@ def as_list(values: Any) -> Any:
 
 
 def described(error: BaseException) -> str:
-    """An exception in words, with the line of the function that raised it."""
+    """Describe an exception in words, with the line of the function that raised it."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith("<frozen")]
     line = f" (line {frames[-1].lineno} of {Path(frames[-1].filename).name})" if len(frames) > 1 else ""
     message = str(error).strip().splitlines()

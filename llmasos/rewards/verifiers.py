@@ -1,4 +1,4 @@
-"""The rewards that come with the library: programs that can tell a right answer from a wrong one.
+"""The rewards that come with the library: verifiers, programs that check whether an answer is right.
 
 With such a *verifier*, a model can learn from its own attempts, without examples of good answers
 (reinforcement learning with verifiable rewards; Lambert et al. 2024, "Tülu 3", section 6).

@@ -412,7 +412,7 @@ def named_recipe(name: str, **changes: Any) -> Recipe:
     """
     if name not in RECIPES:
         hint = nearest(name, RECIPES) or f"; {command('train', '--list')} describes them."
-        raise UserError(f"there is no recipe {name!r} (there are: {', '.join(RECIPES)}){hint}")
+        raise UserError(f"there is no recipe {name!r} (available: {', '.join(RECIPES)}){hint}")
     settings = RECIPES[name].settings
     if changes.get("init_from") is not None:
         settings = {

@@ -46,7 +46,7 @@ def test_patterns_of_real_tokenizers_are_allowed(name):
 
 @pytest.mark.parametrize("pattern", TRAPS, ids=lambda pattern: str(pattern)[:20])
 def test_a_pattern_that_could_take_for_ever_is_refused(pattern):
-    with pytest.raises(UserError, match="^its pattern .*, which can take for ever; choose another model.$"):
+    with pytest.raises(UserError, match="^its pattern .*, which can take forever; choose another model.$"):
         check_pattern(pattern)
 
 

@@ -1,4 +1,4 @@
-"""The only source of chance in the generator.
+"""The only source of randomness in the generator.
 
 Every decision of the generator is made by `Chooser.pick`, which adds the decision's information, -log p in nats, to
 `nats`. A story's probability is the product over its decisions, so `nats` is exact when the story ends.

@@ -1,4 +1,4 @@
-"""Conversations about a story: it is told or given, then come questions about it, some of which it does not answer.
+"""Conversations about a story, which is told or given, with questions about it, some of them unanswerable.
 
     for turn in dialogue(random.Random(0), story, "train", n_turns=10):
         print(turn.kind, turn.prompt, turn.answer)

@@ -1,4 +1,4 @@
-"""Dirt with a known truth: what web corpora are full of, put into the stories on purpose.
+"""Dirt with known labels: typical problems of web corpora, added to the stories on purpose.
 
     typos           one word in twelve is misspelled
     duplicate       the document is an exact copy of an earlier clean one

@@ -1,4 +1,4 @@
-"""Where the thing is, sentence by sentence: the truth for a probe of what a model keeps track of.
+"""Where a story's object is, sentence by sentence: the labels of a probe of what a model keeps track of.
 
     for story, places in lost_thing_stories("train", 100):
         list(zip(story.sentences, places))      # [("… the key was not there.", "lost"), …]

@@ -1,4 +1,4 @@
-"""The dials of the world: how much there is in it, and who tends to be what.
+"""The dials of the world: how many names, things and plots it has, and how traits are distributed.
 
     World()                                     the default corpus
     World(names=8, things=4, plots=3)           an easier one: fewer combinations to learn

@@ -44,7 +44,7 @@ def check_pattern(pattern: object) -> None:
     >>> check_pattern(r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}+| ?[^\s\p{L}\p{N}]++|\s+(?!\S)|\s")
     >>> check_pattern("(a+)+b")
     Traceback (most recent call last):
-    llmasos.errors.UserError: its pattern '(a+)+b' repeats a repetition, which can take for ever; choose another model.
+    llmasos.errors.UserError: its pattern '(a+)+b' repeats a repetition, which can take forever; choose another model.
     """
     if not isinstance(pattern, str) or len(pattern) > MAX_LENGTH:
         raise _refused(pattern, f"is not a text of at most {MAX_LENGTH:,} characters")
@@ -110,4 +110,4 @@ def _class_length(text: str) -> int:
 
 
 def _refused(pattern: object, reason: str) -> UserError:
-    return UserError(f"its pattern {shown(pattern)} {reason}, which can take for ever; choose another model.")
+    return UserError(f"its pattern {shown(pattern)} {reason}, which can take forever; choose another model.")

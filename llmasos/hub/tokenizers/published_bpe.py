@@ -87,7 +87,7 @@ class PublishedBPETokenizer(TiktokenTokenizer):
 
         Raises:
             UserError: a byte or a merge's token is not in the vocabulary, an id is impossible, the pattern could take
-                for ever, or `end` or `begin` is not a special token.
+                forever, or `end` or `begin` is not a special token.
         """
         check_pattern(pattern)
         added = {token.content: token for token in added_tokens}
