@@ -68,7 +68,7 @@ def arithmetic_conversations(
 
     Args:
         split: "train" or "val"; no pair of numbers is in both.
-        n: how many.
+        n: the number of conversations.
         tool: whether the assistant asks the calculator.
         operators: those that are asked for, of "*+-".
         larger: the fraction of questions that need no calculator.

@@ -66,13 +66,13 @@ class Dataset:
     """A published dataset that can be downloaded.
 
     Attributes:
-        name: of its folder.
-        title: what it is.
+        name: the name of its folder.
+        title: a short description.
         license: under which terms it may be used.
         sources: the files that are downloaded.
         splits: split → file. A single entry "all" means one text whose last tenth is held out.
         format: one of `FORMATS`.
-        names: what the user types, if it is not `name`: one dataset can be offered in several versions.
+        names: the names that users type, if different from `name`: one dataset can have several versions.
     """
 
     name: str

@@ -34,9 +34,9 @@ class TaggedText:
     """A text whose words have labels that say which of them are names (see `tagging.py`).
 
     Attributes:
-        text: of the words, and what is between them.
+        text: the words and the text between them.
         words: (start, end) of each word, in characters of the text.
-        labels: of each word: O, or B- or I- and a type.
+        labels: the label of each word: O, or B- or I- and a type.
     """
 
     text: str
@@ -161,7 +161,7 @@ def split_off_validation(
     Args:
         examples: all of them.
         key: the text that decides an example's side, for instance its context.
-        name: of the data, for the message.
+        name: the name of the data, for the message.
         label: the label of an example; None = there are none.
 
     Raises:

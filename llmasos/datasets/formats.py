@@ -242,7 +242,7 @@ def open_examples(
             hash of the examples. A label that only held-out texts would have stays in training.
         skip_bad: skip unusable rows, with a sentence each in `Splits.skipped`, instead of stopping at the first.
         eval_only: hold out all of the user's file, for evaluation; nothing is left to train on.
-        languages: of a dataset with translations: "de-en" (the default) or "en-de".
+        languages: the direction of a dataset with translations: "de-en" (the default) or "en-de".
 
     Raises:
         UserError: there is no such dataset, file or language; a file cannot be read or lacks a column; a row is

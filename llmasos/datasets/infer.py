@@ -66,8 +66,8 @@ def infer_format(data: Any, names: tuple[str, str] | None = None, roles: Iterabl
 
     Args:
         data: see the docstring of this file.
-        names: of the two parts of text pairs, such as ("text", "label"); None = only infer the format of text pairs and
-            write nothing.
+        names: the names of the two parts of text pairs, such as ("text", "label"); None = only infer the format of text
+            pairs and write nothing.
         roles: those for which the setting `columns` names the columns of a table.
 
     Raises:

@@ -40,7 +40,7 @@ class MixedText(TextSource):
 
     Args:
         parts: the texts.
-        weights: of each; they add up to 1.
+        weights: the weight of each text; they add up to 1.
         val: another text to validate on, so that all of the parts is trained on; None = what they hold out.
     """
 

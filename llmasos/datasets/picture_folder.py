@@ -43,7 +43,7 @@ def read_pictures(folder: str | Path, size: int = 24, n_channels: int = 3) -> Pi
     """Read all pictures of a folder, each cut to a square and scaled to the same size.
 
     Args:
-        folder: with one folder for each class, or with pictures and a `captions.tsv`.
+        folder: a folder with one folder for each class, or with pictures and a `captions.tsv`.
         size: H = W, in pixels. The shorter side is scaled to it, and the middle of the longer one is kept.
         n_channels: 1 = gray, 3 = red, green and blue.
 
@@ -199,7 +199,7 @@ def split_pictures(
 
     Args:
         pictures: at least two.
-        fraction: of the pictures, how many to validate with; at least one.
+        fraction: the fraction of the pictures to validate with; at least one picture.
         seed: another one divides them in another way.
     """
     check_number("fraction", fraction, above=0, below=1)

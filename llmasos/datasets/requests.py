@@ -37,7 +37,7 @@ class Request:
     """A request.
 
     Attributes:
-        prompt: what the user says.
+        prompt: the user's message.
         group: "harmful", "look-alike" or "plain".
         answer: the helpful answer to it, whether or not it should be given.
     """
@@ -65,7 +65,7 @@ def requests(split: str, n: int, seed: int = 0, groups: tuple[str, ...] = GROUPS
 
     Args:
         split: "train" or "val"; no combination of verb, owner and thing is in both.
-        n: how many.
+        n: the number of requests.
         seed: another seed gives other requests.
         groups: those to draw from.
 

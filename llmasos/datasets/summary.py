@@ -42,7 +42,7 @@ def prepare(name: str, format: str = "text") -> None:
     """Download a dataset if necessary, check it and print its summary; on an error, print it and exit with 2.
 
     Args:
-        name: of the dataset.
+        name: the dataset's name.
         format: "text", or one of `formats.FORMATS`.
     """
     try:

@@ -15,7 +15,7 @@ def read_texts(path: Path, field: str) -> Iterator[str]:
     """Yield the text in each row of a table: a text itself, or its `field`. Empty ones are skipped.
 
     Args:
-        path: of the file.
+        path: the file's path.
         field: the name of the column, or its number in a table without names.
 
     Raises:

@@ -76,7 +76,7 @@ class RowFormat:
     Attributes:
         roles: the name of each role, to how to find its column.
         make_example: role → value, to an example (`examples.py`); raises `BadRow`. A role without a column is None.
-        remedy: what an error says about a missing column; "" = how to name it with `--columns`.
+        remedy: the advice in an error about a missing column; "" = how to name it with `--columns`.
     """
 
     roles: dict[str, Role]
@@ -88,7 +88,7 @@ def read_table(path: Path, has_names: bool = True) -> Table:
     """Read a `.csv`, `.tsv`, `.jsonl` or `.json` file.
 
     Args:
-        path: of the file.
+        path: the file's path.
         has_names: whether the first line of a `.csv` or `.tsv` file names the columns; else they are "1", "2", …
 
     Raises:
@@ -234,7 +234,7 @@ def read_examples(path: Path, formats: tuple[RowFormat, ...], columns: Columns |
     """Return the examples in a table.
 
     Args:
-        path: of the file.
+        path: the file's path.
         formats: the ways in which its rows may be written; the first whose columns it has is used.
         columns: role → name or number of its column, if that is not one of the role's usual names.
         bad_rows: the policy for bad rows.
@@ -278,8 +278,8 @@ def find_columns(format: RowFormat, names: list[str], columns: Columns) -> tuple
     The names of columns are found in upper and lower case.
 
     Args:
-        format: of the rows.
-        names: of the table's columns.
+        format: the format of the rows.
+        names: the names of the table's columns.
         columns: those that the user named.
     """
     column_of = {role: columns[role] for role in format.roles if role in columns}

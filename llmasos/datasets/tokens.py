@@ -59,7 +59,7 @@ class TokenSplit:
         n_bytes: UTF-8 bytes of the text; bits per byte divide by it.
         n_characters: Unicode code points of the text.
         n_documents: the number of end-of-text tokens; 0 for a single plain text.
-        parts: how many of the tokens come from each part of a mixture.
+        parts: the number of tokens from each part of a mixture.
     """
 
     tokens: np.ndarray

@@ -91,7 +91,7 @@ class CallFormat:
         (('So: {"name": "now", "parameters": {}}', None), ('{"name": "Mia"}', None))
 
         Args:
-            text: what the model has written, up to the mark after a call or the end of the message.
+            text: the model's output, up to the mark after a call or the end of the message.
             last: whether the last mark counts, and not the first.
         """
         if self.start:

@@ -65,7 +65,7 @@ def to_text(value: Any, name: str) -> str:
 
     Args:
         value: any.
-        name: of the value, for the message.
+        name: the value's name, for the message.
 
     Raises:
         BadRow: it is neither a text nor a number nor a list of content parts with text alone.

@@ -172,7 +172,7 @@ def amplified(probability: float, temperature: float) -> float:
     (0.941, 0.8, 0.667)
 
     Args:
-        probability: of one of the two, given that it is one of them.
+        probability: the probability of one of the two, given that it is one of them.
         temperature: τ, above 0.
     """
     check_number("probability", probability, at_least=0, at_most=1)

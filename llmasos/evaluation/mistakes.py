@@ -54,7 +54,7 @@ def show_mistakes(
 
     Args:
         chosen: indices of examples, from `choose_mistakes`.
-        texts: what the model read: a sentence, a question with its context, a source.
+        texts: the model's inputs: sentences, questions with their contexts, sources.
         references, predictions: labels, answers or translations; empty ones are shown as "(nothing)".
         confidences: shown after the prediction.
         width: longer texts are cut to this many characters.

@@ -64,7 +64,7 @@ def evaluate_text(
     Args:
         model: a causal model, (B, T) ids → (B, T, V) logits, with `config.context_length`.
         tokens: (N,) ids.
-        stride: by how many tokens the windows move, 1 … context_length (None).
+        stride: the number of tokens by which the windows move, 1 … context_length (None = context_length).
         batch_size: how many windows are read at a time.
         n_bytes: UTF-8 bytes of the text, for bits per byte. The first token, which nothing predicts, adds no bits.
 

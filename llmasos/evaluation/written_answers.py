@@ -24,7 +24,7 @@ def is_right(prediction: str, answer: str | float, tolerance: float = 0.0) -> bo
     (True, True)
 
     Args:
-        prediction: what the model wrote.
+        prediction: the generated answer.
         answer: a text, which has to be equal after SQuAD's normalization, or a number, with which the last number of
             the prediction is compared.
         tolerance: the largest allowed difference of a number.

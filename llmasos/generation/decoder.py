@@ -113,7 +113,7 @@ class Decoder(BatchDecoder):
 
         Args:
             model, vocab_size: as for `BatchDecoder`; a Transformer if the sequences have a source, else a GPT.
-            sequences: what to continue; nothing is generated yet.
+            sequences: the sequences to continue; nothing is generated yet.
         """
         super().__init__(model, vocab_size)
         self.sequences = list(sequences)

@@ -24,7 +24,7 @@ class TokenEvent:
     """One new token of one continuation.
 
     Attributes:
-        index: of the continuation: sample s of prompt (or source) p has index p · n_samples + s.
+        index: the continuation's index: sample s of prompt (or source) p has index p · n_samples + s.
         id: the token.
         text: the text that can be shown now; may be empty (half a character, or a possible start of a stop string), and
             may contain text that was held back before.

@@ -46,7 +46,7 @@ class TokenGrammar:
 
     Args:
         grammar: the grammar that the text must match.
-        tokenizer: of the model.
+        tokenizer: the model's tokenizer.
         stop_ids: the tokens that end a text, at least one of them below the tokenizer's vocab_size; allowed where the
             text is complete.
 
@@ -81,7 +81,7 @@ class TokenGrammar:
         NEVER for a token that is not allowed, and -1 for one that ends the text.
 
         Args:
-            state: of the grammar.
+            state: the state of the grammar.
             at_start: whether the text begins here; some tokenizers leave out the first token's space.
         """
         if state not in self._short:
@@ -164,7 +164,7 @@ def grammar_of(options: SamplingOptions, tokenizer: Tokenizer) -> TokenGrammar |
 
     Args:
         options: as `prepare` returns them.
-        tokenizer: of the model.
+        tokenizer: the model's tokenizer.
 
     Raises:
         UserError: the tokenizer lacks characters, or no text of the grammar is short enough.

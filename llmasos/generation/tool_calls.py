@@ -23,7 +23,7 @@ class ToolGeneration:
     """One finished continuation.
 
     Attributes:
-        texts: what the model wrote, in pieces: all but the last end with a call. Nothing that was inserted is in them.
+        texts: the generated pieces, without inserted results; all except the last end with a call.
         calls: the JSON of each answered call; one fewer than `texts`.
         finish_reason: of the last piece: "stop", "length" (including a call that never ends), or "calls" (the model
             tried to make more calls than allowed).

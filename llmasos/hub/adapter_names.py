@@ -38,7 +38,7 @@ def to_published(adapter: AdapterFile, format: HFFormat, model: nn.Module, confi
     Args:
         adapter: an adapter with this library's names.
         format: the model's format.
-        model, config: which the adapter belongs to.
+        model, config: the model that the adapter belongs to, and its config.
     """
     sizes = {name: parameter.size(0) for name, parameter in model.named_parameters()}
     layers, new = {}, {}

@@ -21,8 +21,8 @@ def read_generation_config(folder: Path, config: ModelConfig, say: Callable[[str
     """Read what a folder recommends for generation; nothing for a model that does not generate.
 
     Args:
-        folder: of a model.
-        config: of that model.
+        folder: a model's folder.
+        config: that model's config.
         say: called with a sentence about what is recommended and not supported.
 
     Raises:

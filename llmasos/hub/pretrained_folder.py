@@ -204,7 +204,7 @@ def write_model(
         folder: where to write.
         model: not quantized.
         tokenizer: None writes the model alone.
-        dtype: of the weights in the file; None = unchanged. Half precision halves the file.
+        dtype: the data type of the weights in the file; None = unchanged. Half precision halves the file.
         max_shard_bytes: the maximum size of one file; larger models are split into several.
 
     Returns:
@@ -281,8 +281,8 @@ def convert_tensors(
 
     Args:
         model: the model that needs them: a whole model, or the backbone under a head.
-        config: of the whole model.
-        format: of the file.
+        config: the config of the whole model.
+        format: the file's format.
         published: the tensors of the file.
         folder: for messages.
         say: called with a message about tensors that are not needed.

@@ -61,7 +61,7 @@ class GenerationConfig:
         """Read the config from the contents of a file. Fields without a meaning here are ignored.
 
         Args:
-            fields: by their names in transformers.
+            fields: the fields, by their names in transformers.
             say: called with a sentence about fields that would change the text and are not supported.
 
         Raises:
@@ -120,7 +120,7 @@ def write_generation_config(folder: Path, config: GenerationConfig, special_ids:
 
     Args:
         folder: an existing folder.
-        config: what to write.
+        config: the recommendations to write.
         special_ids: further fields, for transformers.
     """
     if fields := {**special_ids, **config.to_dict()}:

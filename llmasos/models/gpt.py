@@ -150,8 +150,8 @@ class GPT(Backbone):
 
         Args:
             ids: token ids (B, T).
-            positions: of these tokens, (B, T) or (1, T). Each sees every cached position up to its own, so padding
-                on the right needs no mask (see `nn/cache.py`).
+            positions: the tokens' positions, (B, T) or (1, T). Each token sees every cached position up to its own, so
+                padding on the right needs no mask (see `nn/cache.py`).
             cache: keys and values of earlier positions.
             bounds: (lowest position, highest position + 1); None = read from `positions`, which forces a GPU to
                 synchronize.

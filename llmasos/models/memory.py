@@ -60,7 +60,7 @@ def check_model_fits(config: ModelConfig, n_stored: int | None = None) -> None:
     """Raise UserError if a model does not fit in this machine's memory, or does not match its file of weights.
 
     Args:
-        config: of the model.
+        config: the model's config.
         n_stored: the number of values in the file of its weights, which need no memory of their own (they are
             memory-mapped); None = the model is new.
     """

@@ -85,7 +85,7 @@ def build_on_meta(config: ModelConfig, n_stored: int) -> Model:
     """Build the config's model on the meta device: its weights have shapes but no values yet (see `assign_weights`).
 
     Args:
-        config: of the model.
+        config: the model's config.
         n_stored: the number of values in the file of its weights.
 
     Raises:

@@ -45,7 +45,7 @@ def naive_attention(
         causal: query t may only attend to keys 0 … t + S - T; combined with `mask`.
         dropout: probability of dropping a weight.
         bias: added to the scores before the softmax, broadcastable to (B, H, T, S) (ALiBi, T5's relative positions).
-        scale: by which q kᵀ is multiplied (None = 1 / √D).
+        scale: the factor applied to q kᵀ (None = 1 / √D).
 
     Returns:
         The output (B, H, T, D) and the weights before dropout (B, H, T, S). A query that may attend to nothing gets
@@ -123,7 +123,7 @@ class MultiHeadAttention(nn.Module):
         qk_norm_eps: if given, each head's queries and keys are normalized before RoPE and the dot product (Dehghani et
             al. 2023, section 2; Qwen3): no score can then exceed what the norm's weights allow.
         alibi: whether self-attention scores decrease with distance (see `positions.ALiBi`).
-        scale: by which q kᵀ is multiplied (None = 1 / √D).
+        scale: the factor applied to q kᵀ (None = 1 / √D).
     """
 
     def __init__(

@@ -76,7 +76,7 @@ def within_capacity(chosen: Tensor, n_experts: int, capacity: int | Tensor, is_r
     Args:
         chosen: (…, T, k), the indices of the experts.
         n_experts: E.
-        capacity: of each expert, for all rows or for each one (…, 1, 1).
+        capacity: the capacity of each expert, for all rows or for each one (…, 1, 1).
         is_real: (…, T) booleans, False = padding, which is never kept and uses no capacity (None = no padding).
 
     >>> within_capacity(torch.tensor([[[0], [0], [1], [0]]]), n_experts=2, capacity=2).flatten().tolist()

@@ -37,7 +37,7 @@ class LatentAttention(nn.Module):
         head_size: D, of values and of the part of queries and keys that has no positions.
         latent_size: N, the width of the vector that is cached.
         rotary_size: R, even, the width of the part that has positions.
-        norm_eps: of the norm of the latent vector.
+        norm_eps: the ε of the latent vector's norm.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class LatentAttention(nn.Module):
         Args:
             x: (B, T, C), the new tokens.
             rotary: cos and sin (B, 1, T, R/2) of their positions (see `positions.RotaryEmbedding`).
-            cache: of the earlier tokens; None = there are none.
+            cache: the cache of the earlier tokens; None = there are none.
             absorbed: attend to the latent vectors directly. This gives the same numbers without computing keys and
                 values: q · (W_k c) = (W_kᵀ q) · c, so W_k acts on the few queries instead of all the cached tokens, and
                 W_v on the output.

@@ -33,7 +33,7 @@ class RopeScaling:
     - "llama3": the same idea with a ramp over the frequencies and without the last step (Llama 3.1).
 
     Attributes:
-        factor: by how much low frequencies are divided, at least 1.
+        factor: the divisor of low frequencies, at least 1.
         low_freq_factor: llama3: planes that rotate less often than this within the original context are slow.
         high_freq_factor: llama3: planes that rotate more often than this are fast; above `low_freq_factor`.
         original_context_length: llama3 and yarn: the context of pretraining, in tokens.
@@ -121,7 +121,7 @@ def dynamic_ntk(length: int, original_context_length: int, factor: float = 1.0) 
     (4.0, 1.0)
 
     Args:
-        length: of the text, in tokens.
+        length: the length of the text, in tokens.
         original_context_length: the context of pretraining, in tokens.
         factor: how fast the scaling grows with the length, at least 1.
 

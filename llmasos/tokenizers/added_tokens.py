@@ -27,7 +27,7 @@ class AddedToken(NamedTuple):
 
     Attributes:
         content: the name.
-        id: of the token.
+        id: the token's id.
         special: whether it is only found in texts that are trusted.
         normalized: whether it is looked for in the normalized text (in lower case, for example), itself normalized.
         single_word: whether it is only found between characters that are not part of a word.
@@ -53,7 +53,7 @@ class AddedToken(NamedTuple):
 
         Args:
             fields: its properties; one that is missing is false, and without `special` it is a special token.
-            id: of the token.
+            id: the token's id.
             special: whether other parts of the file make it a special token.
 
         Raises:
@@ -103,7 +103,7 @@ class AddedTokenMatcher:
     [(0, 2, None), (2, 7, 9), (7, 10, 1)]
 
     Args:
-        tokens: what to look for.
+        tokens: the tokens to look for.
         normalize: applied to each name first.
     """
 

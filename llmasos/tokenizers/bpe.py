@@ -97,7 +97,7 @@ class BPETokenizer(TiktokenTokenizer):
             special_tokens: their names, in the order of their ids.
             min_frequency: pairs rarer than this are not merged.
             lowercase: whether to lower-case the training texts and all texts that are encoded later.
-            processes: how many count the words; None = one per core. The result does not depend on it.
+            processes: the number of processes that count words; None = one per core. The result does not depend on it.
 
         Raises:
             UserError: a vocabulary too small for the bytes and special tokens, documents without any text, or a

@@ -108,7 +108,7 @@ def learn_merges(
 
     Args:
         word_counts: word to number of occurrences, from `count_words`.
-        n_merges: how many merges to learn.
+        n_merges: the number of merges to learn.
         min_frequency: pairs that occur less often are not merged.
         spell: maps a word to its symbols before any merge.
         alphabet_size: the number of symbols before any merge; merge i creates the symbol alphabet_size + i.

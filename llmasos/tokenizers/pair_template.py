@@ -54,7 +54,7 @@ def build_inputs(
         prefix: the [CLS] token before the first text, or nothing. It represents the input; without it the last token
             does.
         separator: the token after each text.
-        n_between: how many separators there are between two texts.
+        n_between: the number of separators between two texts.
     """
     segment_0 = [*prefix, *first, *[separator] * (1 if second is None else n_between)]
     segment_1 = [] if second is None else [*second, separator]

@@ -203,7 +203,7 @@ class Tokenizer(ABC):
         Args:
             texts: any iterable, read as far as needed: only a few hundred thousand characters ahead.
             allow_special: see `encode`.
-            workers: how many threads or processes encode; None = one for each core. The ids do not depend on it.
+            workers: the number of threads or processes; None = one per core. The ids do not depend on it.
 
         Returns:
             An iterator over arrays (T,) uint32, one for each text, the same ids as those of `encode`.

@@ -45,7 +45,7 @@ def count_words(documents: Iterable[str], processes: int | None = None) -> Count
 
     Args:
         documents: the texts, each read once.
-        processes: how many processes count; None = one per core if the text is long enough.
+        processes: the number of processes; None = one per core if the text is long enough.
     """
     n = int(usable_cores()) if processes is None and sys.executable else processes or 1
     batches = in_batches(divided(documents), len, BATCH)

@@ -427,7 +427,7 @@ def or_from_shipped(recipe: Recipe, say: Callable[[str], None]) -> Recipe:
     """A named recipe that can start: if the run that it starts from does not exist, it starts from a shipped model.
 
     Args:
-        recipe: by `named_recipe`, without an `init_from` of the user's.
+        recipe: a result of `named_recipe`, without an `init_from` of the user's own.
         say: called with a sentence if it is changed.
     """
     run = recipe.model.init_from

@@ -83,8 +83,8 @@ class Result:
     """The outcome of a run.
 
     Attributes:
-        state: after the last step.
-        val_loss: of the last validation, in nats; None if there was none.
+        state: the training state after the last step.
+        val_loss: the loss of the last validation, in nats; None if there was none.
         stop_status: if a signal stopped it early, with everything saved, the exit status for the shell; else 0.
     """
 

@@ -45,7 +45,7 @@ class Kind:
     """One type of personal data.
 
     Attributes:
-        pattern: what it looks like.
+        pattern: the regular expression that finds it.
         check: whether a match is one, by its check digits.
         hint: every match has one of these characters; a text without them is skipped, which is faster.
     """

@@ -58,8 +58,8 @@ class Report:
     """What was dropped and why.
 
     Attributes:
-        n_documents, n_characters: how many were read.
-        n_kept, n_kept_characters: how many were written.
+        n_documents, n_characters: the numbers of documents and characters read.
+        n_kept, n_kept_characters: the numbers of documents and characters written.
         rules: reason → how many documents were dropped or changed for it.
         examples: reason → the beginnings of the first few.
         max_perplexity: the perplexity of a character above which documents were dropped; None = none was.

@@ -116,7 +116,7 @@ def dialogue(rng: random.Random, story: Story, split: str, n_turns: int, told: b
 
     Args:
         rng: makes all choices.
-        story: what it is about.
+        story: the story that it is about.
         split: of the requests that have nothing to do with it.
         n_turns: at least one; of ten, one is outside the world and one is not told in the story, the others have an
             answer (or fewer, if the story answers fewer questions).

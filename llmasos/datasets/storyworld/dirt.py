@@ -42,7 +42,7 @@ class DirtyDocument:
     Attributes:
         text: the document.
         kind: one of `DIRT`; "" for a clean one.
-        clean: what a perfect cleaner would leave; "" if nothing.
+        clean: the text that a perfect cleaner would leave; "" if none.
         spans: (start, end) in `text` of each misspelled or replaced word, each line of boilerplate, each private item.
     """
 

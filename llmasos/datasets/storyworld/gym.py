@@ -178,8 +178,8 @@ class Facts:
 
     Attributes:
         hero, trait, home: who it is about. The home is "" in stories that do not mention it.
-        plot, thing: what happens, and with what.
-        outcome, ending: how it ends: one of the plot's outcomes, and "happy" or "sad".
+        plot, thing: the plot, and the thing that it is about.
+        outcome, ending: the ending: one of the plot's outcomes, and "happy" or "sad".
         answers: label → answer of each question that the story answers ("friend", "where", …).
     """
 

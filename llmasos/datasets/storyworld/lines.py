@@ -118,7 +118,7 @@ class Line:
         A mention is the noun, without its article: in a slot of the entity, or written out after "the" in the line.
 
         Args:
-            cast: of the story.
+            cast: the story's cast.
             pronoun: as in `english`.
             types: role → type of the entities to find.
         """

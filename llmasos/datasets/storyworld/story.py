@@ -44,7 +44,7 @@ class Story:
         text: the English story, one paragraph.
         sentences, german_sentences: its units, aligned one to one.
         ending: "happy" or "sad".
-        world: that it is from.
+        world: the world that it is from.
         combination: (hero, plot, thing), which decides the split.
         information: -log p(text) in nats under the whole generator.
         nats: the same given that the story belongs to its split: the floor for a language model.
@@ -144,7 +144,7 @@ def tell(teller: Teller, split: str | None = None) -> Story | None:
     """Tell one story.
 
     Args:
-        teller: with a chooser that makes the decisions.
+        teller: a teller whose chooser makes the decisions.
         split: return None as soon as it is clear that the story belongs to another split.
     """
     scenes.opening(teller)

@@ -101,7 +101,7 @@ def storyworld_pairs(source: int | StoryworldText, languages: str = LANGUAGES[0]
     """Return aligned German and English sentences: all of the training stories, and the new ones of held-out stories.
 
     Args:
-        source: of the stories, or their number in the default world.
+        source: the source of the stories, or their number in the default world.
         languages: "de-en" from German to English, "en-de" the other way.
     """
     source = _source(source)
@@ -144,7 +144,7 @@ def story_questions(story: Story, name: str) -> list[QA]:
     """Return the questions that a story answers, in the order of the text, then some that it does not answer.
 
     Args:
-        story: which the questions are about.
+        story: the story that the questions are about.
         name: the prefix of each question's `id`.
     """
     answered = [

@@ -29,9 +29,9 @@ class World:
     """The dials.
 
     Attributes:
-        names: how many children there are, 2 to 48, half of them girls (rounded up).
-        things: how many things each plot can be about, 1 to 8.
-        plots: how many types of story there are, 1 to 14.
+        names: the number of children, 2 to 48, half of them girls (rounded up).
+        things: the number of things that each plot can be about, 1 to 8.
+        plots: the number of plots, 1 to 14.
         bias: (trait, "girls" or "boys", probability) of heroes' traits; the other traits share the rest equally.
     """
 

@@ -24,7 +24,7 @@ class HeadNames(NamedTuple):
     """The names of the heads' layers in the files of a BERT or a related model.
 
     Attributes:
-        dense, norm, bias: of the masked-LM head: its first layer, its norm, and the bias of its output layer.
+        dense, norm, bias: the first layer, the norm and the output layer's bias of the masked-LM head.
         pooler: the layer before the last one of a classifier, where it is a part of that head.
         classifier: the last layer of a classifier.
     """

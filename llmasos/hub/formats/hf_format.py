@@ -36,10 +36,10 @@ class TensorMapping:
         ours: our name; if it concatenates several of our tensors, their names in order.
         transposed: whether the published tensor is (in, out) where ours is (out, in).
         as_row: whether the published tensor is (1, n) where ours is (n,).
-        skipped_rows: how many rows the published tensor has before the first of ours.
+        skipped_rows: the number of rows that the published tensor has before the first of ours.
         may_be_longer: whether it may have further rows after ours.
         scale: the factor by which the published tensor is multiplied.
-        offset: what is added to it.
+        offset: the number added to it.
         n_heads: if it concatenates several tensors, into how many parts each of them is cut; the first parts of all
             come first, then the second parts, and so on.
     """
@@ -133,7 +133,7 @@ class HFFormat(ABC):
     Attributes:
         model_types: the values of `model_type` in its config.json files.
         architectures: published class names → our `head`; the first name for a head is the one that is written.
-        prefix: of the names of the backbone's tensors, except in files that hold a backbone alone.
+        prefix: the prefix of the backbone's tensor names, except in files with only a backbone.
         ignored: suffixes of tensors that hold nothing trained (position tables, masks).
         copies: suffixes of tensors that duplicate another one → our name of the original.
         optional: prefixes of *our* names that a published file may omit; they are then initialized at random.
@@ -183,8 +183,8 @@ class HFFormat(ABC):
         """Return the whole table.
 
         Args:
-            config: of the model.
-            prefix: of the backbone's names in this file; None = the format's own.
+            config: the model's config.
+            prefix: the prefix of the backbone's names in this file; None = the format's own.
         """
         prefix = self.prefix if prefix is None else prefix
         our_prefix = "" if config.is_pretraining else "backbone."  # our heads hold the model under them as `backbone`
@@ -209,7 +209,7 @@ class HFConfig:
         """Return a field, or its default in the published class. Raises UserError if it is not of the default's type.
 
         Args:
-            name: of the field.
+            name: the field's name.
             default: for a field that is missing or null; None = a field of any type.
         """
         value = self.values.get(name)

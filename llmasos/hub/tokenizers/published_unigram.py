@@ -65,13 +65,13 @@ class PublishedUnigramTokenizer(Tokenizer):
         """Build the tables.
 
         Args:
-            pieces: with their scores, ln p, in the order of their ids.
+            pieces: the pieces with their scores, ln p, in the order of their ids.
             unknown: the id for characters that are in no piece.
             added_tokens: special tokens, and others that are looked for in a text first.
             normalize: is applied to texts first.
             split_words: whether texts are then split at white space, which is lost.
             prefix: where a ▁ is put: before "all" parts of a text between added tokens, the "first", or "never".
-            strip: how many spaces the first token of a decoded text loses, at most.
+            strip: the maximum number of spaces removed from the first token of a decoded text.
             end, pad: the special tokens that end a text, and that fill up a batch.
             files: name → content of the original JSON files, to be saved again.
 

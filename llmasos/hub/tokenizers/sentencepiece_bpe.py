@@ -51,7 +51,7 @@ class Spaces:
         prefix: where a ▁ is put: "never", before "every" part of a text (by the normalizer), and by the pre-tokenizer
             before those parts that do not begin with one: "all" of them or the "first".
         split: whether each ▁ begins a word of its own, across whose border nothing is merged.
-        strip: how many spaces the first token of a decoded text loses, at most.
+        strip: the maximum number of spaces removed from the first token of a decoded text.
         nfc: whether texts are composed first.
         early: whether the normalizer writes ▁, so that added tokens are looked for in a text that has no spaces.
     """
@@ -272,7 +272,7 @@ def merge_pairs(
 
     Args:
         ids: the tokens; a merged one takes the place of its left part.
-        sizes: of their texts.
+        sizes: the sizes of their texts in bytes.
         merges: two tokens → the rank of their merge, and the token that it makes.
     """
     n = len(ids)

@@ -67,7 +67,7 @@ def read_added_tokens(
     """Return the added tokens of a folder.
 
     Args:
-        content: of `tokenizer.json`; {} if there is none.
+        content: the content of `tokenizer.json`; {} if there is none.
         config: see `read_names`.
         vocabulary: token → id, in which tokens with a role may be as well.
 

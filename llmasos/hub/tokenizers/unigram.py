@@ -25,7 +25,7 @@ class Unigram:
 
     Args:
         pieces: each with its score, ln p, and its type (see `sentencepiece_file`); unused types are ignored.
-        bits: of the sums, 32 as in SentencePiece or 64 as in the `tokenizers` package.
+        bits: the precision of the sums, 32 as in SentencePiece or 64 as in the `tokenizers` package.
     """
 
     UNKNOWN_PENALTY = 10.0  # of an unknown character's ln p, below that of the least likely piece
