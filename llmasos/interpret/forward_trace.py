@@ -198,8 +198,8 @@ def attention_steps(
     """One head of a block's attention, and then all heads together.
 
     Args:
-        block: of the model.
-        kept: what `recorded_rows` kept.
+        block: a block of the model.
+        kept: the values kept by `recorded_rows`.
         rotary: cos and sin of all positions, or None.
         weights: (S,), of this head, for the query at this position.
         position, head: the query and the head.

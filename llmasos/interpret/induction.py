@@ -47,7 +47,7 @@ def induction_scores(
     Args:
         model: a GPT.
         length: n, the length of the half that is repeated (None = as long as the context allows, at most 50).
-        n_sequences: how many sequences are averaged.
+        n_sequences: the number of sequences to average over.
         seed: seed of the random tokens.
         tokens: the ids to draw from (None = the whole vocabulary).
 

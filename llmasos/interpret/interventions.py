@@ -47,7 +47,7 @@ def recorded(model: Model, sites: Iterable[Site]) -> Iterator[dict[Site, Tensor]
     """Record copies of the tensors at some sites during the forward passes inside the `with`; the last pass counts.
 
     Args:
-        model: of any family, in any mode.
+        model: a model of any family, in any mode.
         sites: where to record.
 
     Yields:
@@ -74,7 +74,7 @@ def intervened(model: Model, changes: Mapping[Site, Change]) -> Iterator[None]:
     """Replace the tensors at some sites by a function of them inside the `with`.
 
     Args:
-        model: of any family, in any mode.
+        model: a model of any family, in any mode.
         changes: for each site, a function that returns a tensor of the same shape. Gradients may flow through it.
 
     Raises:

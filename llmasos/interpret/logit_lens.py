@@ -36,7 +36,7 @@ def logit_lens(model: Model, ids: Tensor) -> list[LensRow]:
     """What each layer of a GPT or a BERT would predict for a text.
 
     Args:
-        model: with the output layer of its pretraining.
+        model: a model with the output layer of its pretraining.
         ids: (T,) or (1, T) token ids.
 
     Returns:

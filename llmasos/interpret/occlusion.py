@@ -41,7 +41,7 @@ def occlusion(tokenizer: Tokenizer, text: str, score: Callable[[list[str]], Sequ
 
     Args:
         tokenizer: determines what a word is.
-        text: of at most 256 words.
+        text: a text of at most 256 words.
         score: a function from N texts to N numbers.
 
     Returns:
@@ -71,7 +71,7 @@ def label_evidence(model: Model, tokenizer: Tokenizer, text: str, label: str | N
     Args:
         model: a `SequenceClassifier`, in any mode.
         tokenizer: the one it was trained with.
-        text: of at most 256 words.
+        text: a text of at most 256 words.
         label: one of `model.config.labels`; None = the most likely one.
 
     Raises:

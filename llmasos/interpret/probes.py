@@ -28,7 +28,7 @@ class Probe:
         bias: (K,), one for each label.
         mean, scale: (C,), used to standardize activations first.
         accuracy: on examples that it was not trained on.
-        interval: of the accuracy, 95 % (Clopper & Pearson 1934).
+        interval: the 95 % interval of the accuracy (Clopper & Pearson 1934).
         majority: the accuracy of always predicting the most frequent label.
     """
 

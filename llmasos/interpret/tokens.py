@@ -30,7 +30,7 @@ class TokenScore(NamedTuple):
         text: its text; U+FFFD for a piece of a character.
         logprob: ln of its probability; None where the model predicts nothing: for a GPT's first token, which has no
             context, and for a BERT's special tokens.
-        rank: how many tokens are more likely; None where there is no logprob.
+        rank: the number of more likely tokens; None where there is no logprob.
         alternatives: the most likely tokens at this position, (id, text, logprob), the most likely first.
     """
 

@@ -56,10 +56,10 @@ class ChatTemplate:
 
     Attributes:
         name: the template's name.
-        before: what comes before a message; {role} is replaced by its role.
+        before: the text before a message; {role} is replaced by its role.
         end: the special token that ends a message.
-        after: what comes after that token.
-        opening: what comes before the whole conversation.
+        after: the text after that token.
+        opening: the text before the whole conversation.
         roles: the template's names for `ROLES`.
         needs: the special tokens that the template uses.
         jinja: the same template as a Jinja program, for `transformers`.

@@ -36,8 +36,8 @@ class Conversation:
         system: how the assistant should behave; "" for nothing.
         examples: conversations that come before this one, including those that were dropped.
         history: all messages of this conversation, including those that were dropped.
-        n_dropped: how many messages of the history, from the first on, the model no longer sees.
-        n_examples_dropped: how many of the examples, from the first on, it no longer sees.
+        n_dropped: the number of messages at the start of the history that the model no longer sees.
+        n_examples_dropped: the number of examples, from the first on, that it no longer sees.
     """
 
     system: str = ""
@@ -80,7 +80,7 @@ class Conversation:
 
         Args:
             count: counts the tokens of some messages.
-            room: how many tokens there may be.
+            room: the maximum number of tokens.
             exact: whether `count` is exact; if it is an estimate, the last question is kept, whatever its estimated
                 length.
 

@@ -26,7 +26,7 @@ class FewShotPrompt:
     Attributes:
         text: the prompt.
         n_tokens: its length, including the token that begins a text if there is one.
-        n_dropped: how many of the examples did not fit.
+        n_dropped: the number of examples that did not fit.
         stop: where to stop the continuation: the beginning of a next example.
     """
 
@@ -52,9 +52,9 @@ class FewShot:
 
     Attributes:
         instruction: what to do, in a sentence; "" for none.
-        labels: what comes before an input and before an output.
-        separator: what comes between examples.
-        after_label: what comes between a label and its text.
+        labels: the texts before an input and before an output.
+        separator: the text between examples.
+        after_label: the text between a label and its input or output.
 
     Raises:
         UserError: the separator is empty.
@@ -89,7 +89,7 @@ class FewShot:
             tokenizer: the tokenizer of the model that will continue the prompt.
             examples: inputs with their outputs, the most instructive last.
             question: the input whose output to predict.
-            budget: how many tokens the prompt may have: the context minus the length of the answer.
+            budget: the maximum number of tokens in the prompt: the context minus the length of the answer.
 
         Raises:
             UserError: the question alone does not fit.

@@ -308,7 +308,7 @@ def offer_tools(
     Args:
         template: the model's template.
         messages: as `ChatTemplate.encode` takes them.
-        descriptions: of the tools, as `Tool.describe` makes them; without any, nothing changes.
+        descriptions: the tools' descriptions, from `Tool.describe`; without any, nothing changes.
 
     Returns:
         The template to encode the messages with, the messages, and a sentence for the user; "" if there is none.

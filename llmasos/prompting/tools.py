@@ -136,7 +136,7 @@ def run_call(text: str, tools: Sequence[Tool]) -> str:
     "error: 'import os' is not arithmetic; write numbers, + - * / // % ** and brackets."
 
     Args:
-        text: what is between the marks of the call.
+        text: the text between the marks of the call.
         tools: the available tools.
     """
     try:

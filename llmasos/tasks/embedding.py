@@ -29,7 +29,7 @@ def embed(
     """One vector for each text: (N, C) in float32, on the CPU.
 
     Args:
-        model: of any family, with any head.
+        model: a model of any family, with any head.
         tokenizer: the one it was trained with.
         texts: N texts, as strings or token ids; those longer than the context are truncated.
         pooling: "mean" or "max" over the text's tokens, the "first" or the "last" of them, or "pooled": what represents

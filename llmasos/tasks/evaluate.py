@@ -25,9 +25,9 @@ def setup_evaluation(
     Args:
         recipe: names the task and the data.
         config, tokenizer: of the model.
-        name: of the model, as the user wrote it.
+        name: the model's name, as the user wrote it.
         eval_only: use all of a user's own file.
-        data: what the task's `open_data` returns, if it is already open.
+        data: the result of the task's `open_data`, if it is already open.
 
     Raises:
         UserError: the model cannot do the task, or the data cannot be used.

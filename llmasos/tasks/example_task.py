@@ -17,7 +17,7 @@ class ExampleTask(Task):
 
     Attributes:
         data: the examples as texts, some of which may turn out to be unusable; see `split`.
-        example_name: what an example is, in the plural.
+        example_name: the name of an example, in the plural.
     """
 
     data: Splits

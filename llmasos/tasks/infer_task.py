@@ -76,7 +76,7 @@ def fine_tuning_recipe(
     Args:
         name, config: of the model.
         train_data, eval_data, task: as for `LLMTrainer.train`.
-        settings: of the recipe, from `as_settings`.
+        settings: the recipe's settings, from `as_settings`.
 
     Raises:
         UserError: the data does not fit the model or the task, or a setting is out of range.

@@ -158,7 +158,7 @@ def reply(
         model: a GPT, preferably an instruction-tuned one.
         tokenizer: the one it was trained with; its special tokens determine the template.
         chats: the messages so far of each conversation.
-        options: of sampling; generation stops at the end of the answer.
+        options: sampling options; generation stops at the end of the answer.
         prefix: the beginning of each message, which the model continues; it is not part of what is returned.
     """
     template, prefix_ids = template_of(tokenizer), tokenizer.encode(prefix)

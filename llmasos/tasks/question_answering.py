@@ -80,8 +80,9 @@ def answer_questions(
     Args:
         model: a `SpanExtractor`, on any device, in any mode.
         tokenizer: the one it was trained with.
-        questions: with their texts, which may be longer than the model's context; their `answers` are not used.
-        batch_size: how many windows are computed at once; changes speed and memory only.
+        questions: questions with their texts, which may be longer than the model's context; their `answers` are
+            ignored.
+        batch_size: the number of windows computed at once; only affects speed and memory.
 
     Raises:
         UserError: the model has not learned to answer questions.

@@ -79,7 +79,7 @@ def score(
         model: a `RewardModel`, on any device, in any mode.
         tokenizer: the one it was trained with.
         prompts, texts: N prompts with an answer to each. The middle of those longer than the context is left out.
-        batch_size: how many are computed at a time; affects only speed and memory.
+        batch_size: the number of texts computed at once; only affects speed and memory.
 
     Raises:
         UserError: the model is not a reward model.

@@ -95,9 +95,9 @@ class Task(ABC):
         data: the opened data.
         tokenizer: turns text into token ids.
         config: of the model.
-        objective: what is learned.
+        objective: the training objective.
         eval_only: whether the data is only to be evaluated on.
-        unit: what the targets are, in the plural, for the training loop's throughput.
+        unit: what a target is, in the plural ("tokens"), for the training loop's throughput.
     """
 
     recipe: Recipe
@@ -122,9 +122,9 @@ class Task(ABC):
 
         Args:
             recipe: all settings.
-            data: what `open_data` returns, if it is already open.
-            tokenizer: of an existing run or model; None = that of `--init-from`, or a new one.
-            config: of an existing run or model; None = as the recipe describes it.
+            data: the result of `open_data`, if it is already open.
+            tokenizer: the tokenizer of an existing run or model; None = that of `--init-from`, or a new one.
+            config: the config of an existing run or model; None = as the recipe describes it.
             eval_only: use all of a user's own file as validation data.
 
         Raises:
@@ -184,7 +184,7 @@ class Task(ABC):
         """Evaluate the model on one split of the data.
 
         Args:
-            model: of the task's config; its mode does not matter.
+            model: a model of the task's config, in any mode.
             split: "train", "val", "test" where there is one, or "all".
 
         Raises:
@@ -330,7 +330,7 @@ def check_model(task: str, config: ModelConfig, name: str) -> None:
     Args:
         task: its name.
         config: of the model.
-        name: of the model, as the user wrote it.
+        name: the model's name, as the user wrote it.
     """
     info = TASKS[task]
     if config.family not in info.families:

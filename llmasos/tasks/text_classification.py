@@ -124,7 +124,7 @@ def classify(
         model: a `SequenceClassifier`, on any device, in any mode.
         tokenizer: the one it was trained with.
         texts: N texts, or pairs of texts. Those longer than the context lose their middle.
-        batch_size: how many are computed at once; changes speed and memory only.
+        batch_size: the number of texts computed at once; only affects speed and memory.
 
     Raises:
         UserError: the model is not a classifier.

@@ -129,8 +129,8 @@ def label_words(
     Args:
         model: a `TokenClassifier`, on any device, in any mode.
         tokenizer: the one it was trained with.
-        texts: with the places of their words; their labels are not used. They may be longer than the context.
-        batch_size: how many windows are computed at once; changes speed and memory only.
+        texts: texts with the positions of their words; their labels are ignored. They may be longer than the context.
+        batch_size: the number of windows computed at once; only affects speed and memory.
 
     Raises:
         UserError: the model is not a token classifier.

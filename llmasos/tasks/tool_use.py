@@ -50,8 +50,8 @@ def reply_with_tools(
         tokenizer: the one it was trained with; its special tokens determine the template.
         chats: the messages so far of each conversation.
         tools: functions with names, or `Tool`s.
-        options: of sampling; `max_new_tokens` limits each message.
-        max_calls: how many calls each answer may make.
+        options: sampling options; `max_new_tokens` limits each message.
+        max_calls: the maximum number of calls in each answer.
         describe: whether the model reads which tools there are; False for one that knows them by heart.
         tool_choice: "auto": the model may call tools; "required": the first thing it writes is a call of one of them,
             with arguments that its JSON schema allows; a tool or its name: a call of that one. After the result it may

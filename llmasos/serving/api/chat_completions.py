@@ -213,10 +213,10 @@ def fit_context(
 
     Args:
         served: the model.
-        template: of the conversation.
+        template: the template of the conversation.
         messages: the conversation, at least one message.
         n_prefix_tokens: the length of the reply's prefix.
-        max_new_tokens: how many the request asks for.
+        max_new_tokens: the number of new tokens that the request allows.
 
     Raises:
         RequestError: the last message does not fit, even without new tokens.

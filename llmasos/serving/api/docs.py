@@ -36,7 +36,7 @@ def docs_page(served: ServedModel, routes: Sequence[Route], base_url: str, requi
     Args:
         served: the model, on which the bodies depend.
         routes: those that the model supports.
-        base_url: of this server as the reader knows it, for the examples.
+        base_url: the server's URL as the reader knows it, for the examples.
         requires_key: whether requests need an API key.
     """
     routes = sorted(routes, key=lambda route: route.make_body is None)  # what the model does, then everything else

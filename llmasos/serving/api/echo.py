@@ -28,7 +28,7 @@ class Echo:
     """A prompt that is repeated before its continuation.
 
     Attributes:
-        text: of the prompt.
+        text: the prompt's text.
         tokens: as far as they are part of the text; () if no log probabilities were asked for. The first has none,
             unless the model's begin-of-text token is before it.
         offsets: where each token begins in the text, in characters.
@@ -45,7 +45,7 @@ def read_prompts(request: Request, prompts: Sequence[str | list[int]], alternati
     Args:
         request: whose client waits.
         prompts: texts or token ids.
-        alternatives: how many of the most likely tokens to add at each position; None = no log probabilities, either.
+        alternatives: the number of most likely tokens to add at each position; None = no log probabilities, either.
 
     Raises:
         RequestError: a prompt whose tokens are to be scored does not fit the context, or they are too many.
@@ -117,7 +117,7 @@ class OffsetCounter:
     [0, 1, 1, 2]
 
     Args:
-        tokenizer: of the ids.
+        tokenizer: the tokenizer of the ids.
         start: the offset of the first one.
         prompt: the text or the ids that they continue.
     """

@@ -26,7 +26,7 @@ def option_field(option: dataclasses.Field, default: Any, at_most: int = 0) -> F
 
     Args:
         option: the option.
-        default: what the model recommends.
+        default: the model's recommendation.
         at_most: a limit of the server's, where the option has none.
     """
     limits = option.metadata

@@ -73,10 +73,10 @@ def generate(
     """Continue each prompt n times.
 
     Args:
-        request: with `n`, `stream` and `stream_options` among its values.
+        request: a request with `n`, `stream` and `stream_options` among its values.
         prompts: texts or token ids.
         options: how to sample and when to stop.
-        alternatives: how many to record for each token.
+        alternatives: the number of alternatives to record for each token.
         head: the first fields of the response, and of each event of a stream.
         render: makes the route's own fields of each text.
         warnings: sentences for the user that come with each text, before the engine's own.

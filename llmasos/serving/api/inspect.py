@@ -158,13 +158,13 @@ def inspect_model(
         show: one of `VIEWS`.
         layer: whose attention, or after which the probe reads the stream, from 0.
         attention_type: one of `ATTENTION_TYPES`; None = self-attention, or cross-attention if there is a target.
-        target: of a translator, the translation of the input.
-        n: how many alternatives to return for each token, up to 20.
-        head: of the forward trace, the attention head to show, from 0.
-        options: of the forward trace of a GPT, how the token is sampled; None = as the model recommends.
+        target: for a translator, the translation of the input.
+        n: the number of alternatives to return for each token, up to 20.
+        head: for the forward trace, the attention head to show, from 0.
+        options: for the forward trace of a GPT, how the token is sampled; None = the model's recommendation.
         ablation: "mean" or "zero", what replaces the part that is ablated.
-        corrupted: of the view "patching", the text into which the activations of the input are put.
-        kind: of these activations, "residual", "attention" or "feed_forward".
+        corrupted: for the view "patching", the text into which the activations of the input are patched.
+        kind: the kind of these activations, "residual", "attention" or "feed_forward".
         run: runs each job that uses the model, and returns its result.
 
     Returns:

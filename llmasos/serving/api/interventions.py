@@ -123,7 +123,7 @@ def patching_view(
         tokenizer: the model's.
         ids: the clean text, from which the activations are taken.
         corrupted: the text into which they are put.
-        kind: of the activations, one of `PATCHING_KINDS`.
+        kind: the kind of the activations, one of `PATCHING_KINDS`.
         run: runs a job that uses the model.
 
     Raises:

@@ -51,7 +51,7 @@ def openapi_document(served: ServedModel, routes: Sequence[Route], version: str,
     Args:
         served: the model, on which the bodies depend.
         routes: those that the model supports.
-        version: of the library.
+        version: the library's version.
         requires_key: whether requests need an API key.
     """
     paths: dict[str, Any] = {}

@@ -38,8 +38,8 @@ class ModelInput:
     """The ids of a text, and of its translation if there is one.
 
     Attributes:
-        ids: of the text, with all the special tokens that the model expects.
-        target: of the translation, with the end-of-text token; None = there is none.
+        ids: the ids of the text, with all the special tokens that the model expects.
+        target: the ids of the translation, with the end-of-text token; None = there is none.
         start: the decoder's first input token.
     """
 

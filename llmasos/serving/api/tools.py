@@ -119,7 +119,7 @@ class CallReader:
     """Separates a reply into its text and the call at its end, while it is generated.
 
     Args:
-        names: of the functions that it may call; None = any.
+        names: the names of the functions that it may call; None = any.
         call_format: how the model writes a call.
     """
 

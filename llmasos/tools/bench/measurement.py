@@ -94,7 +94,7 @@ def timed(function: Callable[[], Any], device: torch.device, seconds: float) -> 
     """Return a function that measures the seconds one call of `function` takes.
 
     Args:
-        function: what to time. It is called once or twice right away, to warm up.
+        function: the function to time. It is called once or twice right away, to warm up.
         device: the device it computes on.
         seconds: how long a measurement should take; a faster function is called repeatedly and averaged.
     """

@@ -18,7 +18,7 @@ def run_benches(names: Sequence[str], device: str, quick: bool) -> dict[str, Any
     """Run the named benchmarks and print each measurement. Returns everything, as in the JSON file.
 
     Args:
-        names: of benchmarks, in `BENCHES`.
+        names: names of benchmarks, in `BENCHES`.
         device: where to compute.
         quick: see `Settings`.
     """
