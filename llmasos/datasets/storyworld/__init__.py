@@ -1,4 +1,4 @@
-"""Storyworld: short stories from a small world, with known entropy and the examples of every task.
+"""Storyworld: short stories from a small world, with known entropy and examples for every task.
 
     from llmasos.datasets.storyworld import generate, stories
 
@@ -8,15 +8,15 @@
     for story in stories("train", 12000):   # the default training corpus
         ...
 
-**An environment for experiments.** The generator can judge any text (`gym.py`), so it is the verifier or the reward of
-reinforcement learning, the teacher of distillation, and the truth behind every score:
+**An environment for experiments.** The generator can judge any text (`gym.py`), so it can serve as the verifier or the
+reward of reinforcement learning, as the teacher in distillation, and as the ground truth for every score:
 
     log_prob(story.text)                    # exact, in nats
     valid_prefix("Once there was a bra")    # True: some story begins like this
     valid_prefix_length(text) / len(text)   # the fraction of a text that the world allows, in milliseconds
     next_word_probs("Once there was")       # the exact distribution of the next word
     prefix_log_prob("Once there was a")     # the log-probability that a story begins like this
-    facts(story.text).hero                  # who, what, and how it ends
+    facts(story.text).hero                  # who it is about; also what, and how it ends
 
 **Dials** (`world.py`, `dirt.py`) make the world easier, harder, biased or dirty; all of the above takes a `world`:
 
@@ -24,7 +24,7 @@ reinforcement learning, the teacher of distillation, and the truth behind every 
     World(bias=(("brave", "boys", 0.8),))               # P(brave | boy) = 0.8
     dirty_documents(stories("train", 1000), dirt=0.5)   # known typos, copies, boilerplate, German, private data
 
-As data of a run: `--data storyworld:60000:names=8:brave_boys=0.8:dirt=0.5`.
+As the data of a training run: `--data storyworld:60000:names=8:brave_boys=0.8:dirt=0.5`.
 """
 
 from __future__ import annotations
@@ -70,16 +70,16 @@ def generate(seed: int, index: int, world: World = DEFAULT_WORLD) -> Story:
 
 
 def stories(split: str, n: int, seed: int = 0, world: World = DEFAULT_WORLD) -> Iterator[Story]:
-    """Yield the first `n` stories of a split: those of index 0, 1, 2 … whose combination belongs to it.
+    """Yield the first `n` stories of a split: those with index 0, 1, 2 … whose combination belongs to it.
 
     Args:
         split: "train" or "val".
         n: the number of stories.
         seed: another seed gives another corpus.
-        world: the world that the stories are from.
+        world: the world in which the stories take place.
 
     Raises:
-        UserError: the split is unknown or n is negative, or so small a world has no story in this split.
+        UserError: the split is unknown, n is negative, or the world is so small that this split has no story.
     """
     if split not in SPLITS:
         raise UserError(f"Storyworld has no split '{split}'; it has {' and '.join(SPLITS)}.")

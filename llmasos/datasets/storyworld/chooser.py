@@ -3,7 +3,7 @@
 Every decision of the generator is made by `Chooser.pick`, which adds the decision's information, -log p in nats, to
 `nats`. A story's probability is the product over its decisions, so `nats` is exact when the story ends.
 
-`ForcedChooser` has the same `pick`, but follows a script of option numbers; the proof (`proof.py`) uses it to
+`ForcedChooser` has the same `pick`, but follows a script of option numbers. The proof (`proof.py`) uses it to
 visit every story that the generator can produce.
 """
 
@@ -49,7 +49,7 @@ def information_of(i: int, n: int, weights: Sequence[float] | None) -> float:
 
 
 class ForcedChooser(Chooser):
-    """Follows `script` (option numbers), then takes the first possible option and records the others."""
+    """Follows `script` (option numbers), then takes the first possible option each time and records the others."""
 
     def __init__(self, script: Sequence[int] = ()):
         self.script = list(script)
@@ -70,5 +70,5 @@ class ForcedChooser(Chooser):
         return i
 
     def skip_to(self, taken: Sequence[int], nats: float) -> None:
-        """Take the decisions that are already known, all at once; `nats` is the information up to there."""
+        """Take the decisions that are already known, all at once; `nats` is their information."""
         self.taken, self.nats = list(taken), nats

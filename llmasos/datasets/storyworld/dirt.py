@@ -4,12 +4,12 @@
     duplicate       the document is an exact copy of an earlier clean one
     near duplicate  the same with a few words replaced
     boilerplate     a website's lines before and after the story
-    german          the story in the other language
+    german          the German version of the story
     private         a sentence with a name, an e-mail address and a telephone number
 
-Each document says what was done to it, where, and what a perfect cleaner would leave of it, so precision, recall and
-the loss that cleaning recovers are known exactly. All of it is a function of the seed. (The e-mail addresses and
-telephone numbers are from ranges that are reserved for fiction.)
+Each document records what was done to it, where, and what a perfect cleaner would leave of it, so precision, recall and
+the loss that cleaning recovers are known exactly. Everything is a function of the seed. (The e-mail addresses and
+telephone numbers are from ranges reserved for fiction.)
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from llmasos.errors import UserError
 
 DIRT = ("typos", "duplicate", "near duplicate", "boilerplate", "german", "private")
 TYPOS = 1 / 12  # fraction of the words
-REPLACED = 3  # words of a near duplicate
+REPLACED = 3  # number of words replaced in a near duplicate
 REMEMBERED = 1_000  # the last clean documents, from which copies are made
 SURNAMES = "Miller Baker Fisher Weaver Cooper Fletcher Mason Turner".split()
 BOILERPLATE = (
@@ -53,10 +53,10 @@ class DirtyDocument:
 
 
 def dirty_documents(stories: Iterable[Story], dirt: float, seed: int = 0) -> Iterator[DirtyDocument]:
-    """Turn stories into the documents of a dirty corpus, one for each.
+    """Turn stories into the documents of a dirty corpus, one document per story.
 
     Args:
-        stories: clean ones.
+        stories: clean stories.
         dirt: the probability that a document is dirty; the types of dirt are equally likely.
         seed: decides which documents are dirty, and how.
 
@@ -70,14 +70,14 @@ def dirty_documents(stories: Iterable[Story], dirt: float, seed: int = 0) -> Ite
         rng = random.Random(f"storyworld dirt {seed} {number}")
         kind = rng.choice(DIRT) if rng.random() < dirt else ""
         if "duplicate" in kind and not earlier:
-            kind = ""  # the first document has nothing to be a copy of
+            kind = ""  # there is nothing to copy before the first clean document
         yield _soiled(kind, story, earlier, rng)
-        if not kind:  # a copy of what was only seen with typos would be no copy
+        if not kind:  # only clean documents can be copied: a copy must equal a document of the corpus
             earlier.append(story.text)
 
 
 def _soiled(kind: str, story: Story, earlier: deque[str], rng: random.Random) -> DirtyDocument:
-    """Return the document that a type of dirt makes of a story."""
+    """Apply one type of dirt to a story."""
     text = story.text
     if kind == "typos":
         words = text.split(" ")
@@ -102,7 +102,7 @@ def _soiled(kind: str, story: Story, earlier: deque[str], rng: random.Random) ->
 
 
 def _misspelled(word: str, rng: random.Random) -> str:
-    """Return a word with one letter left out, doubled, or swapped with the next one.
+    """Misspell a word: leave out one letter, double it, or swap it with the next one.
 
     >>> _misspelled("valley", random.Random(1))
     'vlaley'
@@ -114,7 +114,7 @@ def _misspelled(word: str, rng: random.Random) -> str:
 
 
 def _with_words_replaced(words: list[str], others: dict[int, str], kind: str, clean: str) -> DirtyDocument:
-    """Return the text of some words, of which those whose numbers are in `others` are replaced."""
+    """Join words to a text, with those replaced whose numbers are in `others`."""
     spans, length = [], 0
     for i, word in enumerate(words):
         new = others.get(i, word)
@@ -126,7 +126,7 @@ def _with_words_replaced(words: list[str], others: dict[int, str], kind: str, cl
 
 
 def _with_private_data(story: Story, rng: random.Random) -> DirtyDocument:
-    """Return a story with a sentence about how to reach somebody, after one of its sentences."""
+    """Insert a sentence with contact details after one of the story's sentences."""
     first, last = rng.choice(GIRLS + BOYS), rng.choice(SURNAMES)
     items = (f"{first} {last}", f"{first}.{last}@example.org".lower(), f"555-01{rng.randrange(100):02}")
     pieces = ("Questions? Ask ", ", write to ", " or call ", ".")

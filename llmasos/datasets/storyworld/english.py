@@ -28,11 +28,11 @@ def inflect(entity: Noun | Place | Word, determiner: str, adjective: str, posses
     """Return the English words for `entity`.
 
     Args:
-        entity: to be named.
+        entity: the entity to name.
         determiner: "", "a", "the", "at", "to", or a pronoun in its masculine form ("he", "him", "his", "himself"),
             which replaces the noun.
         adjective: an English adjective or "".
-        possessive: add 's.
+        possessive: whether to add 's.
     """
     if determiner in ("at", "to"):
         return getattr(entity, determiner)

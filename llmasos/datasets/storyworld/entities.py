@@ -18,9 +18,9 @@ class Noun:
         en, de: the bare words ("kite", "Drachen").
         gender: German "m", "f" or "n".
         pronoun: English "he", "she" or "it".
-        proper: used without an article (Mia, Grandmother).
-        oblique: the German form outside the nominative if it differs (der Junge, den Jungen).
-        tags: any properties that plots read (what it is made of, who repairs it, …).
+        proper: whether the noun is used without an article (Mia, Grandmother).
+        oblique: the German form in the other cases if it differs from the nominative (der Junge, den Jungen).
+        tags: any properties that plots use (what it is made of, who repairs it, …).
     """
 
     en: str
@@ -34,7 +34,7 @@ class Noun:
 
 @dataclass(frozen=True, eq=False)
 class Place:
-    """A place: "at" and "to" it in English, location (dative) and direction (accusative or zu) in German."""
+    """A place, with its location ("at") and direction ("to") in English and in German (dative; accusative or zu)."""
 
     en: str
     at: str
@@ -52,4 +52,4 @@ class Word:
     tags: dict[str, Any] = field(default_factory=dict)
 
 
-Entity: TypeAlias = Any  # a Noun, Place or Word: which of them a role holds depends on the plot
+Entity: TypeAlias = Any  # a Noun, Place or Word: the plot determines which of them plays a role

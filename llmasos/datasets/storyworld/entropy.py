@@ -1,9 +1,9 @@
 """The entropy of storyworld: an estimate of the mean information of a story, with a confidence interval.
 
 The entropy H = E[-log p(text)] is the lowest mean loss per story that any language model can reach. Each story
-comes with its exact -log p (see `proof.py`), so the mean over n independent stories estimates H without bias, and its
-standard error is s / sqrt(n). Per word and per character the estimate is a ratio of two means; its standard error
-comes from the residuals nats - ratio * length (the usual linearization).
+comes with its exact -log p (see `proof.py`), so the mean over n independent stories is an unbiased estimate of H with
+standard error s / sqrt(n). Per word and per character, the estimate is a ratio of two means; its standard error comes
+from the residuals nats - ratio * length (the usual linearization).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def per_unit(nats: Sequence[float], units: Sequence[float]) -> Estimate:
 
 
 def entropy(stories: Sequence[Story]) -> dict[str, Estimate]:
-    """Return the estimates "story", "word" and "character" (of text, without the end) from stories of one split."""
+    """Estimate the entropy per "story", "word" and "character" of text (without its end) from stories of one split."""
     nats = [story.nats for story in stories]
     return {
         "story": per_unit(nats, [1.0] * len(stories)),

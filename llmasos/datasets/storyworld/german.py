@@ -56,11 +56,11 @@ def inflect(
     """Return the German words for `entity`.
 
     Args:
-        entity: to be named.
+        entity: the entity to name.
         determiner: a masculine form that shows the case (der, den, dem, ein, einen, kein, seinen, dieser, zum, …), a
             pronoun (er, ihn, ihm), "in" or "nach" for places (location, direction), or "".
-        adjective: a stem ("rot") to be inflected.
-        genitive: add a name's -s.
+        adjective: the stem of an adjective ("rot"), or "".
+        genitive: whether to add a name's -s.
         owner: the possessor, for forms of "sein".
     """
     if isinstance(entity, Place):
@@ -83,7 +83,7 @@ def inflect(
 
 
 def _determine(determiner: str, gender: str, owner: Noun | None) -> tuple[str, str, int]:
-    """Make a masculine determiner agree with `gender`; return it, its case, and the column of an adjective after it."""
+    """Make a masculine determiner agree with `gender`. Returns it, its case and the column of an adjective's ending."""
     if determiner in DEFINITE_CASE:
         case = DEFINITE_CASE[determiner]
         return DEFINITE[case][gender], case, 2

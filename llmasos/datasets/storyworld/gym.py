@@ -1,16 +1,16 @@
-"""The world as an environment for experiments: what the generator knows about any text, exactly.
+"""The world as an environment for experiments: exact facts about any text, from the generator.
 
     log_prob(text)              log p(text) in nats, summed over all ways to generate it; -inf if there is none
     prefix_log_prob(text)       log of the probability that a story begins with these words
     valid_prefix(text)          whether a story can begin like this; valid_prefix_length: how many characters can
     next_word_probs(prefix)     p(word | prefix) of every word that can follow; the same for characters and sentences:
                                 next_char_probs, next_sentence_probs
-    facts(text)                 who, what and how it ends, read off by the generator; summary_facts for a summary
+    facts(text)                 who, what and how it ends, as recovered by the generator; summary_facts for a summary
     read_story(text)            the whole story, with its German version and its questions
 
-The chain rule connects them: the product of the next words' probabilities is e^log_prob. A text is one story in
-English, as `Story.text` has it. There is no search in German: `Story.german` follows from the English, with which it is
-aligned sentence by sentence. The answers of conversations (`Story.instructions`) follow from the story, too.
+The chain rule connects them: the product of the next words' probabilities is e^log_prob. A text is one English story in
+the form of `Story.text`. There is no search in German: `Story.german` follows from the English text and is aligned with
+it sentence by sentence. The answers of conversations (`Story.instructions`) follow from the story, too.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from llmasos.errors import UserError
 
 
 def log_prob(text: str, split: str | None = None, world: World = DEFAULT_WORLD) -> float:
-    """Return log p(text) in nats, -inf for a text that is no story.
+    """Return log p(text) in nats; -inf for a text that is not a story.
 
     >>> from llmasos.datasets.storyworld import generate
     >>> story = generate(seed=0, index=7)
@@ -42,7 +42,7 @@ def log_prob(text: str, split: str | None = None, world: World = DEFAULT_WORLD) 
 
     Args:
         text: a whole story.
-        split: "train" or "val" for the distribution of that split alone: -inf for the stories of the other one.
+        split: "train" or "val" for the distribution of that split alone: stories of the other split have -inf.
         world: the world that the story is from.
 
     Raises:
@@ -108,8 +108,8 @@ def next_word_probs(prefix: str, world: World = DEFAULT_WORLD) -> dict[str, floa
 def next_sentence_probs(prefix: str, world: World = DEFAULT_WORLD) -> dict[str, float]:
     """Return p(sentence | prefix) of each sentence that can follow, the most likely first; "" stands for the end.
 
-    A sentence is what the generator adds in one go: a line of direct speech may have several full stops. Within a
-    sentence, what follows is the rest of it.
+    A sentence is what the generator adds in one step: a line of direct speech may have several full stops. If the
+    prefix ends within a sentence, the rest of that sentence comes next.
 
     >>> sentences = next_sentence_probs("")  # all first sentences
     >>> len(sentences), f"{sum(sentences.values()):.3f}"
@@ -145,7 +145,7 @@ def _after(prefix: str, goal: Goal, world: World) -> tuple[Iterable[Way], list[t
 
 
 def _beyond(target: str, goal: Goal, world: World) -> Iterable[Way]:
-    """Yield the ways to generate a text and its continuation up to the goal, or up to the end of the story."""
+    """Yield the ways to generate a text with a continuation up to the goal, or up to the end of the story."""
     for teller, whole in branches(target, goal, world=world):
         yield from teller.ways
         if whole:
@@ -153,7 +153,7 @@ def _beyond(target: str, goal: Goal, world: World) -> Iterable[Way]:
 
 
 def _distribution(outcomes: list[tuple[str, float]], prefix: str) -> dict[str, float]:
-    """Return the normalized probability of each outcome, given the ways that lead to one, each (outcome, nats)."""
+    """Return the normalized probability of each outcome, from the ways that lead to it, each an (outcome, nats)."""
     if not outcomes:
         raise UserError(
             f"no story begins with {prefix[-60:]!r}; valid_prefix_length says how much of a text is possible."
@@ -167,14 +167,14 @@ def _distribution(outcomes: list[tuple[str, float]], prefix: str) -> dict[str, f
 
 
 def check_split(split: str) -> None:
-    """Raise UserError unless there is such a split."""
+    """Raise UserError unless `split` is the name of a split."""
     if split not in ("train", "val"):
         raise UserError(f"Storyworld has no split {split!r}; it has train and val.")
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a story tells.
+    """The facts of a story.
 
     Attributes:
         hero, trait, home: who it is about. The home is "" in stories that do not mention it.
@@ -194,7 +194,7 @@ class Facts:
 
 
 def facts(text: str, world: World = DEFAULT_WORLD) -> Facts | None:
-    """Return what a story tells, as the generator knows it; None for a text that is not a story of this world.
+    """Return the facts of a story, as recovered by the generator; None for a text that is not a story of this world.
 
     >>> from llmasos.datasets.storyworld import generate
     >>> read = facts(generate(seed=0, index=7).text)
@@ -211,18 +211,18 @@ def facts(text: str, world: World = DEFAULT_WORLD) -> Facts | None:
 
 
 def read_story(text: str, world: World = DEFAULT_WORLD) -> Story | None:
-    """Return the story that a text is, with its German version and its questions; None if it is not one of this world.
+    """Return the `Story` with this text, with its German version and its questions; None if this world has no such one.
 
     >>> from llmasos.datasets.storyworld import generate
     >>> read_story(generate(seed=0, index=7).text).title == generate(seed=0, index=7).title
     True
     """
     ways = readings(text, world=world)
-    return min(ways, key=lambda way: way.nats).story if ways else None  # no story has been found to have several ways
+    return min(ways, key=lambda way: way.nats).story if ways else None  # no known story has more than one way
 
 
 def summary_facts(summary: str) -> dict[str, str] | None:
-    """Return who, what and the outcome of a one-sentence summary, by role; None if it does not have the form of one.
+    """Return who, what and the outcome of a one-sentence summary, by role; None if the text is not in that form.
 
     People and things can be any words, so a summary about a hero who is not in the story can be recognized as wrong.
 
@@ -237,7 +237,7 @@ def summary_facts(summary: str) -> dict[str, str] | None:
     ]
     for plot, outcome, match in matches:
         roles = {role: re.sub("^(a|an|the) ", "", words) for role, words in match.groupdict().items()}
-        # "Mia makes … for …, but it is ruined." is about a dish or about a present: the thing decides
+        # "Mia makes … for …, but it is ruined." fits a dish and a present: only the thing distinguishes them
         if len(matches) == 1 or roles.get("thing") in {thing.en for thing in plot.things}:
             return {"plot": plot.name, "outcome": outcome, **roles}
     return None

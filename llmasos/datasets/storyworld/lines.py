@@ -7,7 +7,7 @@ A plot writes its sentences as a block of alternating lines, English above Germa
 
 - A slot `{words role}` is filled from the cast of the story (role → entity). A capital first letter in the slot gives
   a capital in the text. A lone pronoun (`{he}`, `{ihm}`, `{seine}`) refers to the hero.
-- `{Hero~}` is the hero's name, or "he" or "she" if the previous sentence leaves no doubt.
+- `{Hero~}` is the hero's name, or "he" or "she" if the previous sentence makes that unambiguous.
 - `(a|b)` in the English is a choice of words; the German has a matching group `(c|d)`, or the same words for both.
 - `<label:...>` marks an answer to the plot's question `label`; it does not appear in the text.
 
@@ -26,7 +26,7 @@ from llmasos.datasets.storyworld.entities import Entity
 Cast = dict[str, Entity]  # role → entity
 PATTERN = re.compile(r"\{([^{}]+)\}|<(\w+):|(>)")
 ALTERNATIVES = re.compile(r"\(([^()]*\|[^()]*)\)")
-LONE = {"he", "him", "his", "himself", "er", "ihn", "ihm"}  # a slot with only such a word refers to the hero
+LONE = {"he", "him", "his", "himself", "er", "ihn", "ihm"}  # a slot that is only one of these refers to the hero
 
 
 class Slot:
@@ -49,7 +49,7 @@ class Slot:
         self.role, _, self.tag = words[-1].partition(".")  # "{hero.child}" is the entity in the hero's tag "child"
         self.determiner = words[0] if len(words) > 1 else ""
         self.adjective = words[1] if len(words) > 2 else ""
-        # whose words the slot shows, in the order of the text (an adjective need not be a role)
+        # the roles whose words the slot shows, in the order of the text (an adjective need not be a role)
         self.roles = (self.adjective, self.role) if self.adjective else (self.role,)
 
     def _entity(self, cast: Cast) -> Entity:
@@ -113,9 +113,9 @@ class Line:
         return spans
 
     def mentions(self, cast: Cast, pronoun: bool, types: dict[str, str]) -> list[tuple[str, int, int]]:
-        """Return (type, start, end) of each mention by name of an entity, in characters of the English sentence.
+        """Return (type, start, end) of each mention of an entity by name, in characters of the English sentence.
 
-        A mention is the noun, without its article: in a slot of the entity, or written out after "the" in the line.
+        A mention is the noun without its article, in a slot of the entity or written out after "the" in the line.
 
         Args:
             cast: the story's cast.
@@ -143,7 +143,7 @@ class Line:
 
 @cache
 def _written_out(nouns: tuple[str, ...]) -> re.Pattern:
-    """A pattern that finds these nouns after "the"."""
+    """Make a pattern that finds these nouns after "the"."""
     return re.compile(rf"(?<=\b[Tt]he )(?:{'|'.join(map(re.escape, nouns))})\b")
 
 
@@ -173,7 +173,7 @@ def _german_quotes(source: str) -> str:
 
 
 def _expand(english_source: str, german_source: str) -> tuple[Line, ...]:
-    """Return a line for each combination of the alternatives `(a|b)`; the i-th groups of both languages correspond."""
+    """Make a line for each combination of the alternatives `(a|b)`; the i-th groups of both languages correspond."""
     group = ALTERNATIVES.search(english_source)
     if not group:
         return (Line(english_source, german_source),)
@@ -193,7 +193,7 @@ def _replaced(source: str, group: re.Match, word: str) -> str:
 
 @cache
 def parse_block(block: str) -> tuple[tuple[Line, ...], ...]:
-    """Return the rows written in `block` (English and German alternate), each with all its alternatives."""
+    """Parse the rows of `block` (English and German alternate), each into all its alternatives."""
     rows = [re.sub(" +", " ", row.strip()) for row in block.splitlines() if row.strip()]  # "\\" continues a long row
     if len(rows) % 2:
         raise ValueError(f"a block needs an even number of rows (English, German); got {len(rows)}: {rows[0]!r}.")
@@ -202,11 +202,11 @@ def parse_block(block: str) -> tuple[tuple[Line, ...], ...]:
 
 @cache
 def parse_blocks(blocks: tuple[str, ...]) -> tuple[tuple[Line, ...], ...]:
-    """Return the rows of several blocks together."""
+    """Parse the rows of several blocks together."""
     return tuple(row for block in blocks for row in parse_block(block))
 
 
 @cache
 def parse_start(english_source: str) -> Line:
-    """Return the beginning of a sentence in English as a line."""
+    """Parse the beginning of an English sentence."""
     return Line(english_source, "")

@@ -1,15 +1,15 @@
 """The search for every way to generate a text: the generator's decisions, restricted to those that fit the text.
 
 The generator is a program with choices, and a text is the result of some sequence of them. The search visits every
-sequence that results in the text. Two ideas make it fast and lose nothing:
+sequence that results in the text. Two ideas make it fast without missing any:
 
 - **A sentence is matched as a whole.** `MatchingTeller.say` compares every row and alternative with the text, draws
   only entities whose words fit, and keeps the complete matches: nearly always one or none.
 - **A branch does not start over.** A plot is a function, so each option of a decision calls it again from its start.
-  But the sentences up to that decision are known, and are repeated without a comparison.
+  But the sentences up to that decision are known, and are repeated without comparing them again.
 
-With a `goal`, the text is only the beginning of a story. Each way to tell it continues until the words beyond it reach
-the goal, and ends there, which sums over all later decisions.
+With a `goal`, the text is only the beginning of a story. Each way to tell it continues until the words after it reach
+the goal, and ends there; this sums over all later decisions.
 """
 
 from __future__ import annotations
@@ -27,14 +27,13 @@ from llmasos.datasets.storyworld.lines import Cast, Line, Slot, parse_blocks, pa
 from llmasos.datasets.storyworld.teller import Teller
 from llmasos.datasets.storyworld.world import DEFAULT_WORLD, World
 
-Goal = Callable[
-    [str, bool], bool
-]  # (what is told beyond the target, whether a sentence ends with it) → whether to stop
+# (the text beyond the target, whether a sentence ends with it) → whether to stop
+Goal = Callable[[str, bool], bool]
 Picks = tuple[tuple[int, float], ...]  # decisions within a sentence: (number of the option, its information in nats)
 
 
 class Mismatch(Exception):
-    """No sentence continues the story as the text does, or every one that does has reached the goal."""
+    """No sentence continues the story in agreement with the text, or every one that does has reached the goal."""
 
 
 class Way(NamedTuple):
@@ -43,8 +42,8 @@ class Way(NamedTuple):
     Attributes:
         script: the decisions, as numbers of options.
         nats: -log of its probability.
-        story: what was told; None if it ended at the goal.
-        beyond: the text after the target, with which the goal was reached.
+        story: the story; None if the way ended at the goal.
+        beyond: the text after the target, up to the goal.
     """
 
     script: tuple[int, ...]
@@ -57,10 +56,10 @@ class Sentence(NamedTuple):
     """A sentence that fits the text.
 
     Attributes:
-        line, pronoun, text: what is told, whether with "he" or "she" for the hero's name, and its English.
+        line, pronoun, text: the line, whether it has "he" or "she" for the hero's name, and its English text.
         drawn: the roles first named in it, with their entities.
-        script, nats: all decisions of the story up to its end, and their information.
-        end: how many characters of the story are then told.
+        script, nats: all decisions of the story up to the sentence's end, and their information.
+        end: the number of characters of the story up to the sentence's end.
     """
 
     line: Line
@@ -76,7 +75,7 @@ class MatchingTeller(Teller):
     """A teller that may only tell the sentences of a given text.
 
     Args:
-        chooser: makes the decisions that are not words: which plot, which branch.
+        chooser: the chooser of the decisions that are not words: which plot, which branch.
         target: the text.
         known: the first sentences, matched in an earlier branch.
         goal: where to stop beyond the target; None = the story must end with it.
@@ -85,7 +84,7 @@ class MatchingTeller(Teller):
     Attributes:
         alternatives: (script, known) of the branches that `say` has not taken.
         ways: the ways that ended at the goal.
-        furthest: the number of characters of the target that could be told.
+        furthest: the number of characters of the target that could be matched.
     """
 
     chooser: ForcedChooser
@@ -104,7 +103,7 @@ class MatchingTeller(Teller):
         self.alternatives: list[tuple[tuple[int, ...], list[Sentence]]] = []
         self.ways: list[Way] = []
         self.furthest = min(known[-1].end, len(target)) if known else 0
-        self._first: dict[str, list[Entity]] = {}  # role → who can play it, where the next sentence begins with it
+        self._first: dict[str, list[Entity]] = {}  # role → its possible entities, if the next sentence begins with it
 
     def say(self, *blocks: str) -> None:
         """Add the first sentence that fits the text. Raises Mismatch if there is none."""
@@ -136,7 +135,7 @@ class MatchingTeller(Teller):
                 self._first[role] = [sentence.drawn[role] for sentence in fitting]
 
     def resolve(self, role: str) -> Entity:
-        """Return the entity that plays `role`; if the next sentence begins with it, only one that fits the text."""
+        """Return the entity that plays `role`: one that fits the text if the next sentence begins with it."""
         options, first_branch = self.planned.get(role), len(self.chooser.open)
         entity = super().resolve(role)
         if options and role in self._first:
@@ -147,7 +146,7 @@ class MatchingTeller(Teller):
         return entity
 
     def _fitting(self, rows: Sequence[Sequence[Line]], whole: bool = True) -> Iterator[Sentence]:
-        """Yield each way to tell one of these lines at this point of the text; not `whole`: only their beginnings."""
+        """Yield each way to tell one of these lines (if not `whole`, only its beginning) at this point of the text."""
         length = self.known[-1].end if self.known else 0
         space = " " if self.sentences else ""
         if not self._fits(space, length) or (space and whole and self._at_goal(length + 1, space, ())):
@@ -173,7 +172,7 @@ class MatchingTeller(Teller):
         first: int = 0,
         drawn: Cast | None = None,
     ) -> Iterator[Sentence]:
-        """Yield each way to tell a line after `text`, from part number `first` on; the roles in `drawn` are new."""
+        """Yield each way to tell a line after `text`, from part number `first`; the roles in `drawn` are new."""
         drawn = drawn or {}
         cast = {**self.roles, **drawn} if drawn else self.roles
         for number in range(first, len(line.flat)):
@@ -182,7 +181,7 @@ class MatchingTeller(Teller):
                 if self.planned and (undrawn := self.undrawn(part, cast)):
                     role, options = undrawn[0], self.planned[undrawn[0]]
                     weights = self.weights(role, cast)
-                    words = None  # of the slot for each option; unknown as long as another role has to be drawn, too
+                    words = None  # the slot's words for each option; unknown while another role must be drawn first
                     if undrawn == [role] and role in part.roles:
                         words = words_of(part, role, tuple(options), *(cast[r] for r in part.roles if r in cast))
                     draws = [
@@ -207,9 +206,9 @@ class MatchingTeller(Teller):
     def _fitting_options(
         self, words: Words | None, weights: Sequence[float] | None, n: int, length: int
     ) -> Sequence[int]:
-        """Return which of n options have words with which the story can continue after `length` characters.
+        """Return which of n options have words that can continue the story after `length` characters.
 
-        Nearly all options of the world are equally likely, and one or none fits: it is looked up, not searched.
+        Nearly all options are equally likely, and at most one usually fits, so it is looked up instead of searched for.
         """
         possible = range(n) if weights is None else [i for i in range(n) if weights[i] > 0]
         if words is None:
@@ -218,12 +217,12 @@ class MatchingTeller(Teller):
         if weights is not None or len(rest) < words.lengths[-1]:
             return [i for i in possible if self._fits(words.texts[i], length)]
         place = bisect(words.ordered, rest)
-        for text in words.ordered[max(place - 1, 0) : place + 1]:  # one of the neighbors agrees furthest with the text
+        for text in words.ordered[max(place - 1, 0) : place + 1]:  # a neighbor has the longest common prefix
             self._fits(text, length)
         return sorted(i for size in words.lengths for i in words.numbers.get(rest[:size], ()))
 
     def _fits(self, piece: str, length: int) -> bool:
-        """Whether the story can continue with this piece after `length` characters; records how far it agrees."""
+        """Whether the story can continue with this piece after `length` characters; updates `furthest`."""
         target = self.target
         if target.startswith(piece, length):
             end = length + len(piece)
@@ -232,7 +231,7 @@ class MatchingTeller(Teller):
             return True
         if length >= len(target):
             return self.goal is not None
-        seen = self.furthest - length + 1  # only a piece that agrees further than any before changes anything
+        seen = self.furthest - length + 1  # only a piece that matches further than all earlier ones matters
         if target.startswith(piece[:seen], length):
             self.furthest = length + len(commonprefix((piece, target[length:])))
         return self.goal is not None and piece.startswith(target[length:])
@@ -250,7 +249,7 @@ class MatchingTeller(Teller):
         return True
 
     def _decided(self, picks: Picks) -> tuple[tuple[int, ...], float]:
-        """Return the script and the nats of the story so far with these decisions after them."""
+        """Return the script and the nats of the story so far, extended by these decisions."""
         nats = self.chooser.nats
         for _, information in picks:
             nats += information
@@ -261,10 +260,10 @@ class Words(NamedTuple):
     """The English of a slot for each entity that may play a role of it.
 
     Attributes:
-        texts: of each option.
+        texts: the text of each option.
         ordered: the texts in alphabetical order.
-        numbers: text → the options that have it.
-        lengths: of the texts, without repetition, the longest last.
+        numbers: text → the numbers of the options with this text.
+        lengths: the distinct lengths of the texts, the longest last.
     """
 
     texts: list[str]
@@ -275,7 +274,7 @@ class Words(NamedTuple):
 
 @cache
 def words_of(slot: Slot, role: str, options: tuple[Entity, ...], other: Entity = None) -> Words:
-    """Return the English of a slot for each entity that may play a role of it, where `other` plays the other role."""
+    """Return the English of a slot for each entity that may play `role` in it; `other` plays the slot's other role."""
     texts = [slot.english({**dict.fromkeys(slot.roles, other), role: entity}) for entity in options]
     numbers: dict[str, list[int]] = {}
     for i, text in enumerate(texts):

@@ -1,4 +1,4 @@
-"""Small things that occur in several plots: colors, snacks, chores, times. Each is a phrase with its German."""
+"""Small things that occur in several plots: colors, snacks, chores, times. Each is a phrase in both languages."""
 
 from llmasos.datasets.storyworld.entities import Word
 

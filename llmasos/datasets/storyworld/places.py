@@ -22,7 +22,7 @@ PLACES = {
         Place("home", "at home", "home", "zu Hause", "nach Hause"),
     ]
 }
-SPOTS = {  # where a lost thing can be found in each place
+SPOTS = {  # place → where a lost thing can be found there
     "forest": Word("under a fern", "unter einem Farn"),
     "lake": Word("in the reeds", "im Schilf"),
     "meadow": Word("in the tall grass", "im hohen Gras"),
@@ -61,7 +61,7 @@ TIMES = {"morning": "Morgen", "afternoon": "Nachmittag", "evening": "Abend"}
 
 
 def make_day(weather: str, time: str) -> Word:
-    """Make the phrase for a day: "one windy morning", "an einem windigen Morgen"."""
+    """Make a phrase such as "one windy morning", "an einem windigen Morgen"."""
     return Word(f"one {weather} {time}", f"an einem {WEATHER[weather]}en {TIMES[time]}", {"weather": weather})
 
 

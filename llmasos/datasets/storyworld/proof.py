@@ -1,6 +1,6 @@
 """Proof of a text's information: every way in which the generator could have produced it.
 
-The floor in the plots is -log p(text). A story's own decisions give the probability of *one* way to its text; with a
+The floor in loss plots is -log p(text). A story's own decisions give the probability of *one* way to its text; with a
 second way to the same text, the text would be more probable and the floor too high. `readings` settles this by
 exhaustive search (`matching.py`): it returns all sequences of decisions that end in exactly this text. If there is one,
 its -log p is exact; if there are several, `information` adds their probabilities.
@@ -21,7 +21,7 @@ from llmasos.datasets.storyworld.story import tell
 from llmasos.datasets.storyworld.teller import Teller
 from llmasos.datasets.storyworld.world import DEFAULT_WORLD, World
 
-Generator = Callable[[Teller], Any]  # tells a story with the decisions of a teller; the result has a `text`
+Generator = Callable[[Teller], Any]  # tells a story with a teller's decisions; the result has a `text`
 
 
 def branches(

@@ -53,7 +53,7 @@ def _days(weather: str, time: str) -> list[Word]:
 
 
 def plan_friend(t: Teller) -> None:
-    """Let `{friend}` be any child but the hero."""
+    """Let `{friend}` be any child except the hero."""
     t.plan("friend", t.world.others[t.resolve("hero")])
     t.put("friend", "home")
 
@@ -238,7 +238,7 @@ SAD_HOME = """
 
 
 def close_happy(t: Teller) -> None:
-    """End a story that went well, as fits the hero's trait, the place and the time that has passed."""
+    """End a story that went well, in a way that fits the hero's trait, the place and the time that has passed."""
     blocks = [HAPPY, CHANGED[t.roles["trait"].en]]
     blocks.append(HAPPY_LATER if t.days_passed else HAPPY_DAY)
     if t.place("hero") != "home":

@@ -1,11 +1,11 @@
 """The split of a story: combinations are held out, not samples.
 
-A story's combination is (hero's name, plot, thing). A fixed hash sends about one combination in ten to "val"; no
-combination of "val" ever occurs in "train", while every hero, every plot and every thing does. So a
-model must generalize to new combinations of familiar parts.
+A story's combination is (hero's name, plot, thing). A fixed hash assigns about one combination in ten to "val". No
+combination of "val" ever occurs in "train", while every hero, every plot and every thing does. So a model must
+generalize to new combinations of familiar parts.
 
-Hero, plot and thing are drawn with fixed probabilities, so P(split) is an exact finite sum. The
-stories of a split follow the generator's distribution divided by it: -log p_split(text) = -log p(text) + log P(split).
+Hero, plot and thing are drawn with fixed probabilities, so P(split) is an exact finite sum. The stories of a split
+follow the generator's distribution divided by P(split): -log p_split(text) = -log p(text) + log P(split).
 """
 
 from __future__ import annotations

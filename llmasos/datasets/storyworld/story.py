@@ -1,7 +1,7 @@
 """A story as an object: its text, its information, and everything that is derived from it.
 
-`tell(teller)` is the generator. `Story` keeps the lines and the cast, so that the German version, the questions and
-the other derived data are made from the same story when they are needed.
+`tell(teller)` is the generator. `Story` keeps the lines and the cast, so the German version, the questions and the
+other derived data are computed from the same story on demand.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from llmasos.datasets.storyworld.plots import PLOTS
 from llmasos.datasets.storyworld.plots.plot import Plot
 from llmasos.datasets.storyworld.teller import Teller
 
-MENTIONED = {  # role → type of the mentions of who or what plays it
+MENTIONED = {  # role → type of the mentions of the entity that plays it
     "hero": "HERO",
     **dict.fromkeys(("friend", "elder", "elder2", "giver", "passer", "stranger"), "PERSON"),
     "thing": "THING",
@@ -24,7 +24,7 @@ MENTIONED = {  # role → type of the mentions of who or what plays it
 
 
 class OtherSplit(Exception):
-    """The story belongs to another split than the requested one."""
+    """The story does not belong to the requested split."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ class Story:
         text: the English story, one paragraph.
         sentences, german_sentences: its units, aligned one to one.
         ending: "happy" or "sad".
-        world: the world that it is from.
-        combination: (hero, plot, thing), which decides the split.
-        information: -log p(text) in nats under the whole generator.
-        nats: the same given that the story belongs to its split: the floor for a language model.
+        world: the world in which it takes place.
+        combination: (hero, plot, thing), which determines the split.
+        information: -log p(text) in nats, over both splits.
+        nats: -log p(text) in nats, given the story's split: the floor for a language model.
     """
 
     def __init__(self, plot: Plot, outcome: str, teller: Teller):
@@ -101,9 +101,9 @@ class Story:
 
     @cached_property
     def mentions(self) -> list[tuple[str, int, int]]:
-        """Every mention by name of the hero, another person, the thing or a place: (type, start, end), in order.
+        """Every mention of the hero, another person, the thing or a place by name: (type, start, end), in order.
 
-        Pronouns are no mentions, and neither are persons, things and places that are only scenery.
+        Pronouns do not count, and neither do people, things and places that are only scenery.
         """
         mentions, offset = [], 0
         for (line, pronoun), sentence in zip(self.lines, self.sentences, strict=True):
@@ -114,7 +114,7 @@ class Story:
 
     @property
     def sentence_pairs(self) -> list[tuple[str, str]]:
-        """Each sentence with the one that follows it."""
+        """Each sentence with the next one."""
         return list(zip(self.sentences, self.sentences[1:], strict=False))
 
     @property
@@ -136,7 +136,7 @@ def _fill(template: str, cast: Cast) -> str:
 
 
 def combination(teller: Teller, plot: Plot) -> tuple[str, str, str]:
-    """Return (hero, plot, thing), the combination that decides the split."""
+    """Return (hero, plot, thing), the combination that determines the split."""
     return teller.roles["hero"].en, plot.name, teller.roles["thing"].en
 
 

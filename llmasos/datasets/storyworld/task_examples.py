@@ -4,10 +4,10 @@ All come from the same stories. The stories of `val` are held out: combinations 
 in training. Two tasks need extra care:
 
 - **Translation.** Stories share sentences ("And that was just as it should be." ends 889 of 12,000), so most sentences
-  of a held-out story also occur in training stories. Only sentence pairs whose source sentence does *not* are held out,
-  each once; otherwise a score would measure memory, mostly of a few frequent sentences. Training has every sentence as
-  often as the stories do: with each sentence only once, the model would hardly learn the fixed phrases that hold a
-  story together.
+  of a held-out story also occur in training stories. The held-out pairs are only those whose source sentence does
+  *not*, each once; otherwise a score would measure memory, mostly of a few frequent sentences. Training has every
+  sentence as often as the stories do: with each sentence only once, the model would hardly learn the fixed phrases that
+  hold a story together.
 - **Unanswerable questions.** One question in five has no answer. It presupposes a person or an event that the story
   does not contain: a child who does not occur ("Where did Maya live?" in a story without Maya), or an event of another
   plot ("Who had a birthday?" without a birthday). It is asked only about a story of another plot that lacks the one
@@ -42,7 +42,7 @@ from llmasos.errors import UserError
 LANGUAGES = ("de-en", "en-de")
 UNANSWERABLE = 1 / 5  # fraction of the questions
 INSTRUCTIONS_PER_STORY = 2
-HAPPY_REWARD = 3.0  # of a happy ending over a sad one, in nats of the odds that it is preferred
+HAPPY_REWARD = 3.0  # reward of a happy ending; a sad one has 0 (the difference is the log odds of the preference)
 
 # (plot, label of its question, a word that every story with the answer contains)
 _EVENTS = (
@@ -80,7 +80,7 @@ def storyworld_labeled_texts(source: int | StoryworldText) -> Splits[LabeledText
 
 
 def storyworld_scored_texts(source: int | StoryworldText) -> Splits[ScoredText]:
-    """Return stories with the information in them, -log p(story) in nats under the generator, as scores."""
+    """Return stories with their information, -log p(story) in nats under the generator, as scores."""
     source = _source(source)
     train, val = (
         [ScoredText(story.text, story.information) for story in _stories(source, split)] for split in source.counts
@@ -89,7 +89,7 @@ def storyworld_scored_texts(source: int | StoryworldText) -> Splits[ScoredText]:
 
 
 def storyworld_tagged_texts(source: int | StoryworldText) -> Splits[TaggedText]:
-    """Return stories with every mention of the hero, of other persons, of the thing and of places, by the generator."""
+    """Return stories in which every mention of the hero, of other people, of the thing and of places is tagged."""
     source = _source(source)
     train, val = (
         [tagged_spans(story.text, story.mentions) for story in _stories(source, split)] for split in source.counts
@@ -98,11 +98,11 @@ def storyworld_tagged_texts(source: int | StoryworldText) -> Splits[TaggedText]:
 
 
 def storyworld_pairs(source: int | StoryworldText, languages: str = LANGUAGES[0]) -> Splits[Pair]:
-    """Return aligned German and English sentences: all of the training stories, and the new ones of held-out stories.
+    """Return aligned German and English sentences: all of the training stories, but only new ones of held-out stories.
 
     Args:
         source: the source of the stories, or their number in the default world.
-        languages: "de-en" from German to English, "en-de" the other way.
+        languages: "de-en" from German to English, "en-de" from English to German.
     """
     source = _source(source)
     train = _sentence_pairs(_stories(source, "train"), languages)
@@ -169,25 +169,25 @@ def storyworld_conversations(source: int | StoryworldText) -> Splits[Conversatio
         [conversation for story in _stories(source, split) for conversation in story_conversations(story)]
         for split in source.counts
     )
-    known = {conversation.prompt for conversation in train}  # first sentences to be translated recur in other stories
+    known = {conversation.prompt for conversation in train}  # first sentences (to translate) recur in other stories
     val = [conversation for conversation in val if conversation.prompt not in known]
     description = f"{len(train):,} and {len(val):,} instructions with answers about {source.description}"
     return _splits(source, f"conversations {INSTRUCTIONS_PER_STORY}", description, train, val)
 
 
 def story_conversations(story: Story) -> list[Conversation]:
-    """Return some of a story's instructions as conversations, chosen by the story alone."""
+    """Return some of a story's instructions as conversations; the choice depends on the story alone."""
     rng = random.Random(f"conversations {story.text}")
     chosen = rng.sample(story.instructions, INSTRUCTIONS_PER_STORY)
     return [Conversation((("user", prompt), ("assistant", answer))) for prompt, answer in chosen]
 
 
 def storyworld_preferences(source: int | StoryworldText) -> Splits[Preference]:
-    """Return pairs of stories, one of which was preferred by a reader who likes happy endings.
+    """Return pairs of stories, one of which a simulated reader with a taste for happy endings prefers.
 
     Each pair has a happy and a sad story. The reader follows Bradley and Terry (1952) with the reward `HAPPY_REWARD`
     for a happy ending and 0 for a sad one, so the happy story is preferred with the probability σ(3) = 0.953. The
-    reward that a model should learn, and the best policy for it, are known.
+    reward that a model should learn and the optimal policy for it are known.
     """
     source = _source(source)
     train, val = (_preferences(_stories(source, split), split) for split in source.counts)
@@ -196,7 +196,7 @@ def storyworld_preferences(source: int | StoryworldText) -> Splits[Preference]:
 
 
 def _preferences(corpus: Iterable[Story], split: str) -> list[Preference]:
-    """Pairs of a happy and a sad story with the preferences of the reader, which follow from their number alone."""
+    """Pair happy with sad stories and draw the reader's preferences, which depend on the pair's number alone."""
     happy: list[Story] = []
     sad: list[Story] = []
     for story in corpus:
@@ -210,7 +210,7 @@ def _preferences(corpus: Iterable[Story], split: str) -> list[Preference]:
 
 
 def storyworld_prompts(source: int | StoryworldText) -> Splits[Prompt]:
-    """Return the empty prompt, after which a new story begins."""
+    """Return the empty prompt, which asks for a new story."""
     source = _source(source)
     return _splits(source, "prompts", "the empty prompt, after which a new story begins", [Prompt("")], [Prompt("")])
 
@@ -219,7 +219,7 @@ def storyworld_queries(source: int | StoryworldText) -> Splits[Query]:
     """Return questions with the stories that answer them, one for each story.
 
     A question alone ("Where did Maya live?") fits many stories, so it comes with the title of its story, "Maya and the
-    skipping rope", which is not in the text. Of held-out stories with the same title only the first is there.
+    skipping rope", which is not in the text. Of held-out stories with the same title, only the first is used.
     """
     source = _source(source)
     train, val = (_queries(_stories(source, split)) for split in source.counts)
@@ -229,7 +229,7 @@ def storyworld_queries(source: int | StoryworldText) -> Splits[Query]:
 
 
 def _queries(corpus: Iterable[Story]) -> list[Query]:
-    """One question about each story, chosen by the story alone."""
+    """Choose one question about each story; the choice depends on the story alone."""
     queries = []
     for story in corpus:
         if story.questions:
@@ -239,12 +239,12 @@ def _queries(corpus: Iterable[Story]) -> list[Query]:
 
 
 def _draw(questions: list[str], n: int, uniform: Callable[[], float]) -> list[str]:
-    """Draw `n` different questions at random, with the numbers of `uniform`."""
+    """Draw `n` different questions at random, with random numbers from `uniform`."""
     return sorted(questions, key=lambda _: uniform())[:n]
 
 
 def absent_questions(story: Story) -> list[str]:
-    """All questions with slots, about events and about children, that a story does not answer."""
+    """Return all questions about events and children that a story does not answer, with their slots."""
     return [*_event_questions(story), *_child_questions(story)]
 
 

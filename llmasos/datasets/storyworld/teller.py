@@ -1,9 +1,9 @@
-"""The teller of one story: it holds the cast and the state of the small world, makes decisions and adds sentences.
+"""The teller of one story: the cast and the state of the small world, with methods for decisions and sentences.
 
-A plot is a function that calls this class. It plans who and what plays each role (`plan`), moves them through the world
-(`move`, `take`, `give`, `leave`, which refuse anything impossible, such as meeting somebody who is elsewhere), branches
-(`branch`, `chance`) and adds sentences (`say`). Every decision goes through the chooser, as late as possible: when the
-text reaches it, so that the text reveals each decision.
+A plot is a function that calls this class. It plans who or what plays each role (`plan`), moves them through the world
+(`move`, `take`, `give` and `leave`, which raise an error for anything impossible, such as giving something to somebody
+who is elsewhere), branches (`branch`, `chance`) and adds sentences (`say`). Every decision goes through the chooser, as
+late as possible: only when the next words depend on it, so that the text reveals each decision.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Teller:
         """Start a story of a world."""
         self.chooser, self.world = chooser, world
         self.roles: Cast = {}
-        self.planned: dict[str, Sequence[Entity]] = {}  # roles not drawn yet, with their options
-        self.lines: list[tuple[Line, bool]] = []  # each with whether it has "he" or "she" for the hero's name
+        self.planned: dict[str, Sequence[Entity]] = {}  # role that is not drawn yet → its options
+        self.lines: list[tuple[Line, bool]] = []  # (line, whether it has "he" or "she" for the hero's name)
         self.sentences: list[str] = []
         self.hero_is_topic, self._since_name = False, 0
         self.days_passed = False  # whether the story has left its first day
@@ -48,10 +48,10 @@ class Teller:
         """Let `role` be drawn from `options` when the text first names it.
 
         Args:
-            role: is played by one of the options.
-            options: all equally likely, or as `weights` says.
-            given: the role that this one depends on, which is drawn before it.
-            weights: from who plays that role to the probability of each option.
+            role: the role to be drawn.
+            options: the entities that can play it, equally likely unless there are `weights`.
+            given: the role that this one depends on; it is drawn first.
+            weights: the function from the entity that plays `given` to the probability of each option.
         """
         self.planned[role] = options
         if weights:
@@ -86,7 +86,7 @@ class Teller:
         return self.chooser.pick(tuple(weights), tuple(weights.values()))
 
     def chance(self, probability: float) -> bool:
-        """Draw yes with this probability."""
+        """Return True with this probability."""
         return self.chooser.pick((True, False), (probability, 1 - probability))
 
     def lean(self, quality: str) -> int:
@@ -100,10 +100,10 @@ class Teller:
 
     # ---- sentences -------------------------------------------------------------------------------------------------
     def begins(self, *starts: str) -> None:
-        """State how the next sentence may begin, in English.
+        """State how the next sentence may begin in English.
 
-        This changes no story. It belongs before decisions that are taken earlier than the text reaches them: the search
-        for the ways to tell a text (`matching.py`) then gives up at once instead of trying all their options.
+        This changes no story. It belongs before decisions that are made before the text shows them: the search for the
+        ways to tell a text (`matching.py`) can then give up at once instead of trying all their options.
         """
 
     def say(self, *blocks: str) -> None:
@@ -123,7 +123,7 @@ class Teller:
         self.add(line, pronoun, "".join(pieces))
 
     def undrawn(self, slot: Slot, cast: Cast) -> list[str]:
-        """Return the roles that have to be drawn before the slot has words, in this order."""
+        """Return the roles that must be drawn before the slot can be filled, in this order."""
         roles = [role for role in slot.roles if role in self.planned and role not in cast]
         if roles and self._given:
             before = [self._given[role][0] for role in roles if role in self._given]
@@ -139,7 +139,7 @@ class Teller:
     def _update_topic(self, line: Line, pronoun: bool) -> None:
         """Decide whether the next sentence may call the hero "he" or "she".
 
-        It may if this one mentions the hero, names nobody else to whom the pronoun could refer, and the name is near.
+        It may if this sentence mentions the hero and nobody else to whom the pronoun could refer, and the name is near.
         """
         if "hero" not in line.roles:
             self.hero_is_topic = False
@@ -184,7 +184,7 @@ class Teller:
         self.where[role] = key
 
     def meet(self, first: str, second: str) -> None:
-        """Check that two are in the same place."""
+        """Check that two people are in the same place."""
         if self.place(first) != self.place(second):
             raise Impossible(f"{first} is at {self.place(first)}, {second} at {self.place(second)}.")
 
@@ -194,14 +194,14 @@ class Teller:
         self.where[item] = role
 
     def give(self, giver: str, item: str, receiver: str) -> None:
-        """Let somebody hand something they hold to somebody in the same place."""
+        """Let somebody hand something that they hold to somebody in the same place."""
         if self.where[item] != giver:
             raise Impossible(f"{giver} does not have {item}.")
         self.meet(giver, receiver)
         self.where[item] = receiver
 
     def leave(self, role: str, item: str) -> None:
-        """Let somebody put down, drop or lose something they hold in the place where they are."""
+        """Let somebody put down, drop or lose something that they hold, in the place where they are."""
         if self.where[item] != role:
             raise Impossible(f"{role} does not have {item}.")
         self.where[item] = self.place(role)

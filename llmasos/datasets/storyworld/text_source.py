@@ -1,4 +1,4 @@
-"""Storyworld as a source of text: generated on the fly, each story a document whose true information is known."""
+"""Storyworld as a source of text: stories are generated on the fly, each one a document with known information."""
 
 import hashlib
 from collections.abc import Iterator
@@ -14,11 +14,11 @@ class StoryworldText(TextSource):
 
     Args:
         n_train: the number of training stories. The validation stories do not depend on it.
-        world: its dials.
+        world: the dials of the world.
         dirt: the fraction of the training documents that are dirty (`dirt.py`); the held-out ones are clean.
 
     Raises:
-        UserError: so small a world has no story in one of the splits.
+        UserError: the world is so small that one of the splits has no story.
     """
 
     def __init__(self, n_train: int = DEFAULT_SIZES["train"], world: World = DEFAULT_WORLD, dirt: float = 0.0):
@@ -34,7 +34,7 @@ class StoryworldText(TextSource):
         self._information: dict[str, float] = {}
         if world != DEFAULT_WORLD:
             for split in SPLITS:
-                next(stories(split, 1, world=world))  # reports a split without stories at once
+                next(stories(split, 1, world=world))  # raises an error at once if the split has no stories
 
     def pieces(self, split: str) -> Iterator[Piece]:
         own = self._stories(split)
@@ -52,7 +52,7 @@ class StoryworldText(TextSource):
 
     def information(self, split: str) -> float | None:
         if split == "train" and self.dirt:
-            return None  # the information of typos and copies is not known
+            return None  # the information of typos and copies is unknown
         if split not in self._information:
             self._information[split] = sum(story.nats for story in self._stories(split))
         return self._information[split]

@@ -1,4 +1,4 @@
-"""Where a story's object is, sentence by sentence: the labels of a probe of what a model keeps track of.
+"""Where a story's object is, sentence by sentence: labels for a probe of what a model keeps track of.
 
     for story, places in lost_thing_stories("train", 100):
         list(zip(story.sentences, places))      # [("… the key was not there.", "lost"), …]
@@ -36,10 +36,10 @@ class WatchingTeller(Teller):
 
 
 def lost_thing_stories(split: str, n: int, seed: int = 0) -> Iterator[tuple[Story, list[str | None]]]:
-    """Yield the first stories of a split whose plot is "lost", each with one of `WHEREABOUTS` for each sentence.
+    """Yield the first stories of a split whose plot is "lost", with one of `WHEREABOUTS` for each sentence.
 
-    A sentence before the thing is there has None. Nothing is known before the text says it: a thing that lies in the
-    forest unnoticed is lost from the next sentence on.
+    Sentences before the thing appears have None. A label never anticipates the text: a thing that was dropped in the
+    forest unnoticed is "lost" from the next sentence on.
 
     Args:
         split: "train" or "val".

@@ -2,10 +2,10 @@
 
     World()                                     the default corpus
     World(names=8, things=4, plots=3)           an easier one: fewer combinations to learn
-    World(names=48)                             a harder one, with names that the default world does not have
+    World(names=48)                             a harder one, with names that are not in the default world
     World(bias=(("brave", "boys", 0.8),))       P(brave | the hero is a boy) = 0.8, the other traits equally likely
 
-Every probability (`log_prob`, the floor, the split) is exact under every setting. In a dataset's name the dials follow
+Every probability (`log_prob`, the floor, the split) is exact for every setting. In a dataset's name the dials follow
 the number of stories: `storyworld:60000:names=8:brave_boys=0.8`.
 """
 
@@ -26,13 +26,14 @@ GROUPS = {"girls": "girl", "boys": "boy"}
 
 @dataclass(frozen=True)
 class World:
-    """The dials.
+    """The dials of a world.
 
     Attributes:
         names: the number of children, 2 to 48, half of them girls (rounded up).
         things: the number of things that each plot can be about, 1 to 8.
         plots: the number of plots, 1 to 14.
-        bias: (trait, "girls" or "boys", probability) of heroes' traits; the other traits share the rest equally.
+        bias: the probabilities of heroes' traits, each (trait, "girls" or "boys", probability); the other traits share
+            the rest equally.
     """
 
     names: int = 24
@@ -71,7 +72,7 @@ class World:
 
     @cached_property
     def others(self) -> dict[Noun, list[Noun]]:
-        """For each child all other children."""
+        """The other children, for each child."""
         return {child: [other for other in self.children if other is not child] for child in self.children}
 
     def trait_weights(self, hero: Entity) -> list[float]:
@@ -95,7 +96,7 @@ DEFAULT_WORLD = World()
 
 
 def parse_dials(dials: list[str], name: str) -> tuple[World, float]:
-    """Return the world and the fraction of dirt that a dataset's name states.
+    """Parse the dials in a dataset's name. Returns the world and the fraction of dirt.
 
     >>> parse_dials(["names=8", "brave_boys=0.8", "dirt=0.5"], "storyworld:names=8:…")
     (World(names=8, things=8, plots=14, bias=(('brave', 'boys', 0.8),)), 0.5)

@@ -1,4 +1,4 @@
-"""The plots: each file tells one type of story about the valley. All are equally likely."""
+"""The plots: each file defines one type of story about the valley. All are equally likely."""
 
 from llmasos.datasets.storyworld.plots import (
     confess,

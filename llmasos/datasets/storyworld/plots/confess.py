@@ -7,7 +7,7 @@ from llmasos.datasets.storyworld.places import PLACES
 from llmasos.datasets.storyworld.plots.plot import Plot
 from llmasos.datasets.storyworld.teller import Teller
 
-HIDING = [  # German whither
+HIDING = [  # German with a direction (accusative)
     Word("under the bed", "unter das Bett"),
     Word("behind the stove", "hinter den Ofen"),
     Word("into a sack", "in einen Sack"),

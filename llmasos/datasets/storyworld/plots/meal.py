@@ -1,4 +1,4 @@
-"""A meal is cooked for somebody; an ingredient is missing; neighbours help and are invited; or it burns."""
+"""A meal is cooked for somebody; an ingredient is missing; neighbors help and are invited; or the meal burns."""
 
 from llmasos.datasets.storyworld import scenery, scenes, things
 from llmasos.datasets.storyworld.entities import Word

@@ -1,4 +1,4 @@
-"""The type of a plot."""
+"""A plot: one type of story."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Plot:
     """A type of story.
 
     Attributes:
-        name: part of the combination that decides a story's split.
+        name: the plot's name, part of the combination that determines a story's split.
         things: the things that the story can be about (the role "thing").
-        tell: tells the story after the opening and returns the name of its outcome.
+        tell: the function that tells the story after the opening and returns the name of its outcome.
         outcomes: outcome → ("happy" or "sad", one-line summary with English slots).
         questions: label → question with English slots, for the answers marked `<label:...>` in the plot's lines.
     """
