@@ -45,6 +45,13 @@ def test_every_link_and_picture_leads_somewhere(page):
         assert target.startswith("http") or (page.parent / target).exists(), f"{page}: {target}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_row_of_a_table_has_a_line_of_its_own_and_as_many_cells_as_the_head(page):
+    for table in re.findall(r"^\|.*\n\|[-|: ]+\|\n(?:.+\n)*", page.read_text(encoding="utf-8"), re.MULTILINE):
+        head, _, *rows = (len(re.findall(r"(?<!\\)\|", re.sub(r"`[^`]*`", "", line))) for line in table.splitlines())
+        assert rows == [head] * len(rows), table
+
+
 def test_the_two_commands_are_those_of_ci():
     ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     first, second = (command for command in commands() if command.startswith("pip install -r"))

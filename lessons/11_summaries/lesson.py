@@ -437,9 +437,9 @@ predict("the vocabulary gives token 2 a probability of 0. Below which p_gen is i
 # %% [markdown]
 # With $p$ for $p_{\text{gen}}$, token 2 has $0.8\,(1 - p)$, and token 0 has $0.7\,p + 0.1\,(1 - p)$: the two are equal
 # at $p = 0.5$, so the answer is 0.5. Exercise **copy_distribution** asks for the function. The attention and the gate
-# are in `llmasos/nn/copying.py` (`CopyHead`), and the model around them is small enough to read here. It returns the
-# *logarithm* of the mixture in place of logits: the softmax of ln P is P again, so the loss and the decoding need no
-# change.
+# are in `llmasos/nn/pointer_generator.py` (`CopyHead`), and the model around them is small enough to read here. It
+# returns the *logarithm* of the mixture in place of logits: the softmax of ln P is P again, so the loss and the
+# decoding need no change.
 
 # %% [markdown]
 # ## 11.6 The same training, with a pointer

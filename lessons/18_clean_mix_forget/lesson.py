@@ -30,7 +30,7 @@ from lessons.machinery.lesson_api import part, predict, result, seed
 from lessons.machinery.pictures import curves
 from llmasos.datasets.cleaning.boilerplate import LineCounter, line_keys, without_boilerplate
 from llmasos.datasets.cleaning.duplicates import exact_key, find_exact, find_near, signature, similarity
-from llmasos.datasets.cleaning.perplexity import NgramModel
+from llmasos.datasets.cleaning.perplexity_filter import NgramModel
 from llmasos.datasets.cleaning.pii import find_pii
 from llmasos.datasets.cleaning.trigrams import language_of
 from llmasos.datasets.mixture import Mixture

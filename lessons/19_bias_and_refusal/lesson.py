@@ -30,7 +30,7 @@ from lessons.machinery import training_loop
 from lessons.machinery.lesson_api import part, predict, result, seed
 from lessons.machinery.pictures import curves
 from llmasos import tasks
-from llmasos.datasets.requests import HARMFUL, LOOK_ALIKE, PLAIN, REFUSAL, requests
+from llmasos.datasets.refusal_requests import HARMFUL, LOOK_ALIKE, PLAIN, REFUSAL, requests
 from llmasos.datasets.storyworld import World, next_sentence_probs
 from llmasos.evaluation import amplified, is_refusal, measure_bias, measure_refusal
 from llmasos.evaluation.bias import expand_template
@@ -648,7 +648,7 @@ curves(
 # - **Prompt injection**, where somebody else's text gives the orders, is in lesson 14.
 #
 # In the library: `llmasos/evaluation/bias.py` and `refusal.py`, `python -m llmasos bias` and `refusal`,
-# `LLMTrainer.measure_bias` and `measure_refusal`; the requests are in `llmasos/datasets/requests.py`.
+# `LLMTrainer.measure_bias` and `measure_refusal`; the requests are in `llmasos/datasets/refusal_requests.py`.
 #
 # **Further reading.** Blodgett, Barocas, Daumé & Wallach 2020, *Language (Technology) is Power: A Critical Survey of
 # "Bias" in NLP*. Zhao et al. 2017, *Men Also Like Shopping: Reducing Gender Bias Amplification using Corpus-level

@@ -24,7 +24,7 @@ from typing import Any
 
 from llmasos.datasets.examples import Conversation, Splits
 from llmasos.datasets.source import in_hashed_tenth, text_key
-from llmasos.datasets.tool_calls import ToolCall, describe_tools, write_call
+from llmasos.datasets.tool_call_format import ToolCall, describe_tools, write_call
 
 SMALLEST, LARGEST = 10, 999
 SIZES = {"train": 20_000, "val": 500}

@@ -21,7 +21,7 @@ from llmasos.datasets.paths import title_of
 from llmasos.datasets.sums import sum_prompts
 from llmasos.datasets.tables import Role, RowFormat, read_examples
 from llmasos.datasets.text_io import ending_of, read_blocks, read_lines
-from llmasos.datasets.tool_calls import calls_as_text
+from llmasos.datasets.tool_call_format import calls_as_text
 from llmasos.datasets.values import BadRow, BadRows, filled_text, to_bool, to_text, to_whole_number
 from llmasos.errors import UserError
 

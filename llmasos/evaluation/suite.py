@@ -1,6 +1,7 @@
 """Suites: sets of tests for any causal model, whatever it was trained on, reported as one table with intervals.
 
     storyworld      how well a model knows the world (`storyworld_suite.py`)
+    storyworld-chat the same for a chat model (`tasks/storyworld_chat_suite.py`, as it needs a chat template)
     FILE.jsonl      questions of your own, one per line:
                     {"question": "The sky is", "choices": [" blue", " green"], "answer": " blue"}
                     {"question": "What is 3 + 4?", "answer": 7, "tolerance": 0}

@@ -9,7 +9,7 @@ characters inside an argument.
 from collections.abc import Mapping
 from typing import Any
 
-from llmasos.datasets.tool_calls import HERMES, CallFormat
+from llmasos.datasets.tool_call_format import HERMES, CallFormat
 from llmasos.errors import UserError
 from llmasos.generation.grammar import DEAD, Choice, Grammar, Node, Sequence, literal
 from llmasos.generation.json_schema import Builder

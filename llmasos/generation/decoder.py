@@ -1,4 +1,4 @@
-"""The cached decoder: continues a batch of sequences and computes each token only once.
+"""The cached decoder: continues a batch of sequences, computes each token once, and shifts a context that is full.
 
 The naive way to generate (`naive.py`) runs the model over the whole text for every new token. But a causal model's keys
 and values at earlier positions never change, so the decoder keeps them (`nn/cache.py`) and computes only what is new:

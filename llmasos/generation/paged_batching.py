@@ -1,8 +1,8 @@
 """Continuous batching with a paged cache: a sequence uses the memory of its own text, not of the longest possible one.
 
 `ContinuousBatch` gives every sequence a slot for a whole context. Here it gets the pages of its prompt when its prefill
-begins, and another page whenever its last one is full (`nn/pages.py`, `nn/paged_cache.py`). Sequences with a common
-prefix share pages, even if the sequence that computed them has already ended.
+begins, and another page whenever its last one is full (`nn/page_table.py`, `nn/paged_cache.py`). Sequences with a
+common prefix share pages, even if the sequence that computed them has already ended.
 
 **When no page is free**, sequences that have not started wait, and new requests wait in the queue. A decoding sequence
 that needs another page takes it from the youngest decoding sequence, which is put back to prefilling with all of its

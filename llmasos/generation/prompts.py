@@ -7,7 +7,7 @@ from llmasos.console import track
 from llmasos.errors import UserError, check_number
 from llmasos.generation.options import Options, SamplingOptions
 from llmasos.models import Model
-from llmasos.models.memory import BYTES, check_fits
+from llmasos.models.memory_checks import BYTES, check_fits
 from llmasos.tokenizers.tokenizer import Tokenizer
 
 

@@ -9,7 +9,7 @@ All texts are generated together: in each round those that have called a tool co
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from llmasos.datasets.tool_calls import HERMES, CallFormat
+from llmasos.datasets.tool_call_format import HERMES, CallFormat
 from llmasos.errors import check_number
 from llmasos.generation.generate import generate
 from llmasos.generation.grammar import Grammar

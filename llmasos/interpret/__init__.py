@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # each on first use
     from llmasos.interpret.probes import Probe, train_probe
     from llmasos.interpret.sampling_trace import SamplingTrace, sampling_trace
     from llmasos.interpret.story_probe import StoryProbe, train_story_probes
-    from llmasos.interpret.tokens import TokenScore, score_masked_tokens, score_target, score_tokens
+    from llmasos.interpret.token_probabilities import TokenScore, score_masked_tokens, score_target, score_tokens
 
 __all__ = ["InductionScores", "Influence", "LensRow", "PatchedCell", "Patching", "Probe", "SamplingTrace", "Site",
            "StoryProbe", "TokenScore", "TraceStep", "ablation", "activation_patching", "attention_maps",

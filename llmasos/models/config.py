@@ -44,7 +44,7 @@ GATES = {
 LAYER_TYPES = ("full_attention", "sliding_attention")
 
 # Far above every published model, and far below a typing error, which then gives a message instead of an hour of
-# swapping. Whether a model within these limits fits into this machine is checked when it is built (`models/memory.py`).
+# swapping. Whether a model within these limits fits into this machine is checked when it is built (`memory_checks.py`).
 LARGEST = {
     "vocab_size": 2**24,
     "context_length": 2**27,

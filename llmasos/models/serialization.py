@@ -21,7 +21,7 @@ from llmasos.models.base import Model
 from llmasos.models.config import BASE_SHA256, ModelConfig, read_own_config
 from llmasos.models.generation_config import write_generation_config
 from llmasos.models.heads import FAMILIES, HEADS
-from llmasos.models.memory import check_model_fits
+from llmasos.models.memory_checks import check_model_fits
 from llmasos.nn import is_quantized
 from llmasos.storage import load_tensors, save_tensors, write_json
 

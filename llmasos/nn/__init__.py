@@ -8,7 +8,6 @@ if TYPE_CHECKING:  # each on first use
     from llmasos.nn.attention import MultiHeadAttention, fused_attention, naive_attention
     from llmasos.nn.blocks import DecoderBlock, EncoderBlock, Residual, make_final_norm, make_norm
     from llmasos.nn.cache import KVCache, LayerCache
-    from llmasos.nn.copying import CopyHead, copy_distribution
     from llmasos.nn.embedding import Embedding, NgramEmbedding
     from llmasos.nn.experts import MixtureOfExperts, Routing, route
     from llmasos.nn.feed_forward import FeedForward, SwiGLU, gelu, gelu_tanh
@@ -19,8 +18,9 @@ if TYPE_CHECKING:  # each on first use
     from llmasos.nn.masks import cached_causal_mask, causal_mask, local_mask, padding_mask, sliding_window_mask
     from llmasos.nn.modes import eval_mode
     from llmasos.nn.norms import LayerNorm, RMSNorm, layer_norm, rms_norm
+    from llmasos.nn.page_table import PagePool
     from llmasos.nn.paged_cache import PagedKVCache
-    from llmasos.nn.pages import PagePool
+    from llmasos.nn.pointer_generator import CopyHead, copy_distribution
     from llmasos.nn.positions import (
         LearnedPositions,
         RelativePositionBias,

@@ -1,7 +1,7 @@
 """The paged key/value cache: a `KVCache` whose sequences are stored in pages, anywhere in memory.
 
 All keys of a layer are in one tensor, page after page. A sequence's page table says which pages belong to it, and in
-which order (`pages.py`):
+which order (`page_table.py`):
 
     table of a    4 1          pages   0  1  2  3  4  5  6
     table of b    4 2 6                ·  a  b  ·  ab ·  b       page 4: their common prefix, stored once

@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # each on first use
         leave_one_out_advantages,
         policy_gradient_loss,
     )
-    from llmasos.objectives.preferences import EncodedPreference, collate_answers, frozen, token_log_probs
+    from llmasos.objectives.preference_pairs import EncodedPreference, collate_answers, frozen, token_log_probs
     from llmasos.objectives.pretraining import EncodedSentencePair, MaskedLMAndNextSentence, NextSentence
     from llmasos.objectives.question_answering import (
         BestAnswer,

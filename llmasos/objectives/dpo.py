@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from llmasos.objectives.objective import Batch, MakeRng
-from llmasos.objectives.preferences import EncodedPreference, collate_answers, reference_log_probs, token_log_probs
+from llmasos.objectives.preference_pairs import EncodedPreference, collate_answers, reference_log_probs, token_log_probs
 
 
 def dpo_loss(chosen: Tensor, rejected: Tensor, beta: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""Policy gradients: the model generates several answers to each prompt, and learns from their rewards.
+"""Policy gradients (RLOO, GRPO): the model generates several answers to each prompt, and learns from their rewards.
 
 A reward r(x, y) scores an answer y to a prompt x. The model, here called the *policy* π, maximizes (Ziegler et al.
 2019, "Fine-tuning language models from human preferences", equation 2)
@@ -40,7 +40,7 @@ import torch
 from torch import Tensor, nn
 
 from llmasos.objectives.objective import IGNORE_INDEX, Batch, MakeRng
-from llmasos.objectives.preferences import collate_answers, token_log_probs
+from llmasos.objectives.preference_pairs import collate_answers, token_log_probs
 
 
 class Rollout(NamedTuple):

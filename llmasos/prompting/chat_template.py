@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import NamedTuple
 
-from llmasos.datasets.tool_calls import HERMES, CallFormat, calls_as_text
+from llmasos.datasets.tool_call_format import HERMES, CallFormat, calls_as_text
 from llmasos.errors import UserError
 from llmasos.generation import SamplingOptions
 from llmasos.tokenizers.tokenizer import END_OF_TEXT, Tokenizer

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
-from llmasos.datasets.tool_calls import CALL_FORMATS, CallFormat, ToolCall, write_call
+from llmasos.datasets.tool_call_format import CALL_FORMATS, CallFormat, ToolCall, write_call
 from llmasos.errors import UserError, shown
 from llmasos.generation import SamplingOptions
 from llmasos.prompting.chat_template import (

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any, get_type_hints
 
 from llmasos.capabilities import BUILT_IN_TOOLS
-from llmasos.datasets.tool_calls import CALL_END, CALL_START, ToolCall, describe_tools, read_call
+from llmasos.datasets.tool_call_format import CALL_END, CALL_START, ToolCall, describe_tools, read_call
 from llmasos.errors import UserError, in_words
 from llmasos.prompting.calculator import calculate
 from llmasos.prompting.chat_template import Message

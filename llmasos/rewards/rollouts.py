@@ -26,7 +26,7 @@ from llmasos.generation.prompts import stop_ids
 from llmasos.models import Model
 from llmasos.nn import eval_mode
 from llmasos.objectives import Rollout, collate_answers, leave_one_out_advantages
-from llmasos.objectives.preferences import reference_log_probs
+from llmasos.objectives.preference_pairs import reference_log_probs
 from llmasos.rewards.reward_function import Reward
 from llmasos.tokenizers import Tokenizer
 

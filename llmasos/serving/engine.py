@@ -45,7 +45,7 @@ from llmasos.generation.prompts import prepare
 from llmasos.generation.stop_strings import SequenceStream
 from llmasos.generation.token_grammar import grammar_of
 from llmasos.models import Model, ModelConfig
-from llmasos.models.memory import BYTES, check_fits
+from llmasos.models.memory_checks import BYTES, check_fits
 from llmasos.nn import PagePool, eval_mode
 from llmasos.serving.metrics import Metrics
 from llmasos.serving.requests import GeneratedToken, GenerationRequest, QueueFull, ShuttingDown, failure

@@ -10,7 +10,7 @@ from llmasos.lazy import lazy_exports
 
 if TYPE_CHECKING:  # each on first use
     from llmasos.tasks.bert_pretraining import fill_masks
-    from llmasos.tasks.embedding import embed
+    from llmasos.tasks.embed import embed
     from llmasos.tasks.evaluate import evaluation_recipe, setup_evaluation
     from llmasos.tasks.instruction_tuning import reply, reply_to_prompts
     from llmasos.tasks.question_answering import answer_questions

@@ -14,7 +14,7 @@ from typing import Any
 
 from llmasos.console import command
 from llmasos.datasets import Conversation, Splits
-from llmasos.datasets.tool_calls import CALL_START
+from llmasos.datasets.tool_call_format import CALL_START
 from llmasos.evaluation import choose_mistakes, proportion, rouge, show_mistakes
 from llmasos.generation import SamplingOptions, generate
 from llmasos.models import Model, ModelConfig, flops_per_token

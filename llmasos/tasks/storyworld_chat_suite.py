@@ -1,7 +1,7 @@
 """The suite "storyworld-chat": whether a chat model keeps to what it was asked, and to the world that it knows.
 
 Its stories are held out (other combinations of hero, plot and thing), and so are the wordings, topics and names of the
-requests that have nothing to do with the world (`datasets/storyworld/outside.py`). All answers are greedy.
+requests that have nothing to do with the world (`datasets/storyworld/outside_requests.py`). All answers are greedy.
 
 declined                       of requests from outside the world, by kind; `declines` judges
 declined in the world          of requests for stories of the world, which should be none
@@ -28,7 +28,7 @@ import numpy as np
 from llmasos import evaluation
 from llmasos.datasets.storyworld import Story, read_story, stories
 from llmasos.datasets.storyworld.dialogues import dialogue, outside_turn, tell_turn
-from llmasos.datasets.storyworld.outside import KINDS, KNOWN_NAMES
+from llmasos.datasets.storyworld.outside_requests import KINDS, KNOWN_NAMES
 from llmasos.datasets.storyworld.plots import PLOTS
 from llmasos.errors import UserError, check_number
 from llmasos.evaluation.intervals import bootstrap, mean, mean_of_column, proportion

@@ -20,7 +20,7 @@ from llmasos.evaluation import choose_mistakes, mean_reciprocal_rank, recall_at_
 from llmasos.models import Model, ModelConfig
 from llmasos.objectives.contrastive import Contrastive, EncodedQuery
 from llmasos.retrieval import BM25
-from llmasos.tasks.embedding import embed, encode_text
+from llmasos.tasks.embed import embed, encode_text
 from llmasos.tasks.example_task import ExampleTask
 from llmasos.tasks.task import Report
 from llmasos.tokenizers import Tokenizer

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from llmasos.datasets.tool_calls import CallFormat
+from llmasos.datasets.tool_call_format import CallFormat
 from llmasos.errors import UserError
 from llmasos.generation import SamplingOptions
 from llmasos.generation.call_grammar import call_grammar

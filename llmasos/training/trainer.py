@@ -26,7 +26,7 @@ from torch import nn
 from llmasos.console import Say, say, track
 from llmasos.errors import UserError, explain_out_of_memory
 from llmasos.models import Model
-from llmasos.models.memory import check_fits
+from llmasos.models.memory_checks import check_fits
 from llmasos.objectives import LOAD_BALANCING, Batch, LoadBalancing, Objective
 from llmasos.signals import stop_requests
 from llmasos.training.checkpoints import (

@@ -20,7 +20,7 @@ from llmasos.__main__ import main as llmasos
 from llmasos.cli import chat, chat_backends
 from llmasos.cli.terminal import Screen
 from llmasos.datasets import open_examples
-from llmasos.datasets.tool_calls import ToolCall, write_call
+from llmasos.datasets.tool_call_format import ToolCall, write_call
 from llmasos.generation import SamplingOptions
 from llmasos.generation.decoder import BatchDecoder
 from llmasos.prompting import ChatTemplate, Conversation, Message, Tool, calculator, with_tools

@@ -2,7 +2,7 @@
 
 from llmasos.datasets import open_examples
 from llmasos.datasets.arithmetic import DESCRIPTION, SIZES, arithmetic_conversations
-from llmasos.datasets.tool_calls import describe_tools
+from llmasos.datasets.tool_call_format import describe_tools
 from llmasos.prompting import Tool, calculate, calculator, split_calls
 
 

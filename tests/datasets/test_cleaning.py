@@ -31,7 +31,7 @@ from llmasos.datasets.cleaning.duplicates import (
     slices,
     words_of,
 )
-from llmasos.datasets.cleaning.perplexity import ORDER, NgramModel
+from llmasos.datasets.cleaning.perplexity_filter import ORDER, NgramModel
 from llmasos.datasets.cleaning.pii import find_pii, iban, luhn, mask_pii
 from llmasos.datasets.cleaning.pipeline import paragraphs
 from llmasos.datasets.cleaning.trigrams import LANGUAGES, TrigramModel, language_of
@@ -289,7 +289,7 @@ def test_the_trigram_model_is_a_distribution_and_likes_its_own_text():
 
 
 def witten_bell(reference: str, context: str, letter: str) -> float:
-    """The formula of `perplexity.py`, letter by letter."""
+    """The formula of `perplexity_filter.py`, letter by letter."""
     alphabet = len(set(reference)) + 1
     p = 1 / alphabet
     for k in range(1, ORDER + 1):
@@ -324,7 +324,7 @@ def test_texts_have_the_perplexity_that_they_have_alone(monkeypatch):
     texts = ["", "The house", "x", "日本", "We eat " * 50, "stands on", "\ud800"]
     alone = [model([text])[0] for text in texts]
     for size in (10, 60, 10**6):
-        monkeypatch.setattr("llmasos.datasets.cleaning.perplexity.SLICE", size)
+        monkeypatch.setattr("llmasos.datasets.cleaning.perplexity_filter.SLICE", size)
         assert model(texts) == pytest.approx(alone)
     assert alone[0] == 0
 

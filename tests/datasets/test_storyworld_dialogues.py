@@ -24,7 +24,7 @@ from llmasos.datasets.storyworld.dialogues import (
     outside_turn,
     tell_turn,
 )
-from llmasos.datasets.storyworld.outside import (
+from llmasos.datasets.storyworld.outside_requests import (
     FAMOUS,
     KINDS,
     KNOWN_NAMES,

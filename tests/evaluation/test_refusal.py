@@ -5,7 +5,7 @@ import json
 import pytest
 
 from llmasos.__main__ import main
-from llmasos.datasets.requests import GROUPS, MINE, REFUSAL, requests
+from llmasos.datasets.refusal_requests import GROUPS, MINE, REFUSAL, requests
 from llmasos.errors import UserError
 from llmasos.evaluation import LabeledRequest, is_refusal, measure_refusal, read_requests
 from llmasos.sdk import LLMTrainer

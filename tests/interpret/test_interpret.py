@@ -151,7 +151,7 @@ def test_scores_of_ids_are_those_of_the_text_however_many_rows_are_in_memory(mon
     whole = score_tokens(gpt, tokenizer, text)
     begin = [] if tokenizer.begin_of_text is None else [tokenizer.begin_of_text]  # is scored only where it is given
     assert score_tokens(gpt, tokenizer, [*begin, *tokenizer.encode(text)])[len(begin) :] == whole
-    monkeypatch.setattr("llmasos.interpret.tokens.CHUNK", 2)
+    monkeypatch.setattr("llmasos.interpret.token_probabilities.CHUNK", 2)
     in_pieces = score_tokens(gpt, tokenizer, text)
     assert [s.logprob for s in in_pieces[1:]] == pytest.approx([s.logprob for s in whole[1:]], abs=1e-4)
     assert [s.rank for s in in_pieces] == [s.rank for s in whole]

@@ -29,7 +29,7 @@ from llmasos.nn import Int8Embedding, Int8Linear, is_quantized, quantize
 from llmasos.nn.int8 import quantize_rows
 from llmasos.nn.quantization import SKIPPED
 from llmasos.tasks import fill_masks
-from llmasos.tasks.embedding import embed
+from llmasos.tasks.embed import embed
 
 SMALL = {"vocab_size": 29, "context_length": 16, "n_layers": 2, "n_heads": 4, "d_model": 16}
 MODELS = {

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from llmasos.nn import PagePool
-from llmasos.nn.pages import chained_hash
+from llmasos.nn.page_table import chained_hash
 
 
 def test_pages_are_given_out_once_and_reused_after_they_are_freed():

@@ -5,7 +5,7 @@ from generation_helpers import ScriptedModel
 from jinja_helpers import by_jinja2
 from template_families import CHATML, FAMILIES
 
-from llmasos.datasets.tool_calls import ToolCall, write_call
+from llmasos.datasets.tool_call_format import ToolCall, write_call
 from llmasos.errors import UserError
 from llmasos.generation import SamplingOptions
 from llmasos.hub.tokenizers import load_any_tokenizer

@@ -10,7 +10,7 @@ from generation_helpers import ScriptedModel, lively_model
 from model_helpers import random_gpt
 
 from llmasos import LLMTrainer
-from llmasos.datasets.tool_calls import CALL_END, CALL_START, ToolCall, read_call, write_call
+from llmasos.datasets.tool_call_format import CALL_END, CALL_START, ToolCall, read_call, write_call
 from llmasos.errors import UserError
 from llmasos.generation import SamplingOptions, generate
 from llmasos.generation.tool_calls import generate_with_tools

@@ -17,7 +17,7 @@ from serving_http_helpers import ENDLESS, FOR_EVER, JSON, app_of, ask, begin, ti
 from llmasos import __version__
 from llmasos.errors import UserError
 from llmasos.serving.api import ROUTES
-from llmasos.serving.api.generation import MAX_RECORDED
+from llmasos.serving.api.generation_fields import MAX_RECORDED
 from llmasos.serving.app import create_app
 from llmasos.serving.engine import Engine
 from llmasos.serving.http.errors import RequestError

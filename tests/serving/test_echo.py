@@ -109,7 +109,7 @@ def test_no_tokens_may_be_asked_for_without_echo_too(gpt):
 
 
 def test_the_scores_count_towards_the_size_of_a_response(gpt, monkeypatch):
-    monkeypatch.setattr("llmasos.serving.api.generation.MAX_RECORDED", 50)
+    monkeypatch.setattr("llmasos.serving.api.generation_fields.MAX_RECORDED", 50)
     body = {"prompt": "x" * 20, "echo": True, "max_tokens": 1}
     assert ask(gpt, "POST", PATH, body | {"logprobs": 0}).status == 200
     answer = ask(gpt, "POST", PATH, body | {"logprobs": 2})

@@ -8,7 +8,7 @@ from model_helpers import random_gpt
 from serving_http_helpers import app_of, ask, server_of
 from template_families import CHATML, FAMILIES
 
-from llmasos.datasets.tool_calls import CALL_START, LLAMA3, ToolCall, write_call
+from llmasos.datasets.tool_call_format import CALL_START, LLAMA3, ToolCall, write_call
 from llmasos.prompting import Message, Tool, calculate, calculator, offer_tools, template_of, with_tools
 from llmasos.prompting.chat_template import TEMPLATES, special_tokens_for
 from llmasos.serving.api.tools import CallReader

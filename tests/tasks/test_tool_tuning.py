@@ -6,7 +6,7 @@ import pytest
 from generation_helpers import ScriptedModel
 
 from llmasos.datasets import Conversation, Splits
-from llmasos.datasets.tool_calls import ToolCall, write_call
+from llmasos.datasets.tool_call_format import ToolCall, write_call
 from llmasos.prompting import Message
 from llmasos.prompting.chat_template import TEMPLATES, special_tokens_for
 from llmasos.tasks.task import task_class

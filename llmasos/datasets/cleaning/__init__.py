@@ -10,7 +10,7 @@
 | `boilerplate.py` | lines that occur in many documents ("Subscribe to our newsletter") |
 | `pii.py` | email addresses, phone, card and account numbers, street addresses: masked, or the document dropped |
 | `trigrams.py` | documents in another language |
-| `perplexity.py` | documents that are unlike a text known to be good, by n-grams or by a GPT |
+| `perplexity_filter.py` | documents that are unlike a text known to be good, by n-grams or by a GPT |
 | `duplicates.py` | copies of an earlier document, exact or near (MinHash) |
 
 On the known dirt of `storyworld` (4,000 documents, of which half are dirty; each rule alone):

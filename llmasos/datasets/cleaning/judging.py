@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from llmasos.datasets.cleaning.boilerplate import line_keys, without_boilerplate
 from llmasos.datasets.cleaning.duplicates import exact_key, signature
-from llmasos.datasets.cleaning.perplexity import NgramModel, Score
+from llmasos.datasets.cleaning.perplexity_filter import NgramModel, Score
 from llmasos.datasets.cleaning.pii import mask_pii
 from llmasos.datasets.cleaning.settings import CleaningSettings
 from llmasos.datasets.cleaning.trigrams import language_of

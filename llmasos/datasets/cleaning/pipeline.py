@@ -33,7 +33,7 @@ from llmasos.console import progress_bar, text_table
 from llmasos.datasets.cleaning.boilerplate import LineCounter
 from llmasos.datasets.cleaning.duplicates import SIGNATURE, find_exact, find_near
 from llmasos.datasets.cleaning.judging import Judge, Judgment, Portion, count_lines, measure
-from llmasos.datasets.cleaning.perplexity import NgramModel, Score
+from llmasos.datasets.cleaning.perplexity_filter import NgramModel, Score
 from llmasos.datasets.cleaning.settings import CleaningSettings
 from llmasos.datasets.source import END_OF_TEXT, PlainText, TextSource
 from llmasos.datasets.text import open_text

@@ -8,7 +8,7 @@
     for story in stories("train", 12000):   # the default training corpus
         ...
 
-**An environment for experiments.** The generator can judge any text (`gym.py`), so it can serve as the verifier or the
+**An environment for experiments.** The generator can judge any text (`verifier.py`), so it can serve as the verifier or the
 reward of reinforcement learning, as the teacher in distillation, and as the ground truth for every score:
 
     log_prob(story.text)                    # exact, in nats
@@ -34,7 +34,11 @@ from collections.abc import Iterator
 from llmasos.datasets.storyworld import splits
 from llmasos.datasets.storyworld.chooser import Chooser
 from llmasos.datasets.storyworld.dirt import DirtyDocument, dirty_documents
-from llmasos.datasets.storyworld.gym import (
+from llmasos.datasets.storyworld.proof import valid_prefix_length
+from llmasos.datasets.storyworld.splits import SPLITS
+from llmasos.datasets.storyworld.story import Question, Story, tell
+from llmasos.datasets.storyworld.teller import Teller
+from llmasos.datasets.storyworld.verifier import (
     Facts,
     facts,
     log_prob,
@@ -46,10 +50,6 @@ from llmasos.datasets.storyworld.gym import (
     summary_facts,
     valid_prefix,
 )
-from llmasos.datasets.storyworld.proof import valid_prefix_length
-from llmasos.datasets.storyworld.splits import SPLITS
-from llmasos.datasets.storyworld.story import Question, Story, tell
-from llmasos.datasets.storyworld.teller import Teller
 from llmasos.datasets.storyworld.world import DEFAULT_WORLD, World
 from llmasos.errors import UserError
 

@@ -11,7 +11,7 @@ import random
 from typing import NamedTuple
 
 from llmasos.datasets.storyworld.lines import Line
-from llmasos.datasets.storyworld.outside import outside_request
+from llmasos.datasets.storyworld.outside_requests import outside_request
 from llmasos.datasets.storyworld.story import Story
 from llmasos.datasets.storyworld.task_examples import absent_questions
 

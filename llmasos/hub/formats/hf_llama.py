@@ -1,9 +1,11 @@
 """Llama (Touvron et al. 2023) and related models: TinyLlama, SmolLM2, Mistral, Mixtral, Qwen2, Qwen3.
 
+The tables of their config fields and of the names of their tensors, which `hf_format.py` applies in both directions.
+
 They share one architecture, `GPT` with rotary positions, RMSNorm and SwiGLU, and differ in four details: Mixtral has
 experts, Qwen2 has biases on queries, keys and values only, Qwen3 normalizes each head's queries and keys, and a head
-may be wider or narrower than d_model / n_heads. Mistral may have a sliding window; without
-one, it becomes a Llama when saved again.
+may be wider or narrower than d_model / n_heads. Mistral may have a sliding window; without one, it becomes a Llama when
+saved again.
 """
 
 from collections.abc import Iterator

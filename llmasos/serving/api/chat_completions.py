@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from llmasos.datasets.tool_calls import calls_as_text
+from llmasos.datasets.tool_call_format import calls_as_text
 from llmasos.errors import UserError
 from llmasos.prompting import ChatTemplate, Conversation, Message, offer_tools
 from llmasos.prompting.chat_template import ASSISTANT, PLAIN, ROLES, TOOL
-from llmasos.serving.api import openai_fields, tools
+from llmasos.serving.api import ignored_openai_fields, tools
 from llmasos.serving.api.fields import max_tokens_field, model_field, token_ids
-from llmasos.serving.api.generation import (
+from llmasos.serving.api.generation_fields import (
     DEFAULT_TOKENS,
     MAX_ALTERNATIVES,
     TOKEN,
@@ -52,9 +52,11 @@ empty, which is null in OpenAI's API. A tool may have nothing to say."""
 PART = Object(
     Field("type", Choice(("text",)), "the type of the part; only text is supported", required=True),
     Field("text", Text(), "the text", required=True),
-    *openai_fields.PART,
+    *ignored_openai_fields.PART,
 )
-UNNAMED = {"properties": {"name": openai_fields.AUTHOR.schema()}}  # in JSON Schema: a message without an author's name
+UNNAMED = {
+    "properties": {"name": ignored_openai_fields.AUTHOR.schema()}
+}  # in JSON Schema: a message without an author's name
 NOT_BLANK = {
     "required": ["content"],
     "properties": {
@@ -79,16 +81,16 @@ class MessageValidator(Object):
             Field("content", content, "the message, as a string or in parts; an empty one is left out, unless it is "
                   "the user's"),
             Field("name", Text(), f"of a tool's message: ignored, its function; of others, not supported: "
-                  f"{openai_fields.AUTHOR.reason}"),
+                  f"{ignored_openai_fields.AUTHOR.reason}"),
             *tools.MESSAGE_FIELDS,
-            *openai_fields.MESSAGE,
+            *ignored_openai_fields.MESSAGE,
         )  # fmt: skip
 
     def convert(self, value: Any, where: str) -> dict[str, str]:
         message = super().convert(value, where)
         role, content = message["role"], message["content"] or ""
         if role != TOOL and message["name"]:
-            raise openai_fields.AUTHOR.error(message["name"], f"{where}.name")
+            raise ignored_openai_fields.AUTHOR.error(message["name"], f"{where}.name")
         text = content if isinstance(content, str) else "".join(part["text"] for part in content)
         if not text.strip() and role not in MAY_BE_EMPTY:
             problem = f"is {show(value['content'])}" if "content" in value else "is missing"
@@ -148,7 +150,7 @@ def make_body(served: ServedModel) -> Object:
         Field("top_logprobs", Integer(0, MAX_ALTERNATIVES), "return this many alternatives, too (implies logprobs)"),
         Field("response_format", ResponseFormat(), "text, a JSON object, or JSON of a schema"),
         *tools.REQUEST_FIELDS,
-        *openai_fields.CHAT_COMPLETIONS,
+        *ignored_openai_fields.CHAT_COMPLETIONS,
     )
 
 

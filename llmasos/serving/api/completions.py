@@ -4,10 +4,10 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from llmasos.serving.api import openai_fields
+from llmasos.serving.api import ignored_openai_fields
 from llmasos.serving.api.echo import Echo, OffsetCounter, read_prompts, with_special_start
 from llmasos.serving.api.fields import as_list, max_tokens_field, model_field, token_ids
-from llmasos.serving.api.generation import (
+from llmasos.serving.api.generation_fields import (
     DEFAULT_TOKENS,
     MAX_ALTERNATIVES,
     MAX_TEXTS,
@@ -43,7 +43,7 @@ def make_body(served: ServedModel) -> Object:
               "alternatives"),
         Field("echo", Boolean(), "repeat the prompt before its continuation, with its log probabilities if there are "
               "logprobs", False),
-        *openai_fields.COMPLETIONS,
+        *ignored_openai_fields.COMPLETIONS,
     )  # fmt: skip
 
 

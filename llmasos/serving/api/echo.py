@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from llmasos.interpret import score_tokens
-from llmasos.serving.api.generation import check_amount
+from llmasos.serving.api.generation_fields import check_amount
 from llmasos.serving.http.errors import RequestError
 from llmasos.serving.http.http_types import Request
 from llmasos.serving.requests import GeneratedToken

@@ -6,12 +6,12 @@ from functools import partial
 from torch import Tensor
 
 from llmasos.serving.api.fields import as_list, model_field, token_ids
-from llmasos.serving.api.openai_fields import embeddings_fields
+from llmasos.serving.api.ignored_openai_fields import embeddings_fields
 from llmasos.serving.api.openapi import INTEGER, NUMBER, STRING, array_of, enum, object_of
 from llmasos.serving.api.validators import AnyOf, Choice, Field, ListOf, Object, Text
 from llmasos.serving.http.http_types import Request, Response, Route, json_response
 from llmasos.serving.served_model import ServedModel
-from llmasos.tasks.embedding import embed, longest_text
+from llmasos.tasks.embed import embed, longest_text
 
 MAX_INPUTS = 256
 MAX_INPUT = 100_000  # characters; tokenization takes time, too

@@ -20,12 +20,12 @@ from typing import Any, cast
 from llmasos.errors import UserError
 from llmasos.generation import SamplingOptions
 from llmasos.generation.options import options_for, sampler_fields
-from llmasos.interpret.tokens import checked_ids
+from llmasos.interpret.token_probabilities import checked_ids
 from llmasos.models import Model
 from llmasos.prompting import template_of
 from llmasos.serving.api.chat_completions import MessagesValidator
 from llmasos.serving.api.fields import model_field, token_ids
-from llmasos.serving.api.generation import sampling_fields, sampling_options
+from llmasos.serving.api.generation_fields import sampling_fields, sampling_options
 from llmasos.serving.api.interventions import (
     ABLATIONS,
     PATCHING_KINDS,

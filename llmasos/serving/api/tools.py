@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from llmasos.datasets.tool_calls import HERMES, CallFormat, ToolCall, read_call
+from llmasos.datasets.tool_call_format import HERMES, CallFormat, ToolCall, read_call
 from llmasos.errors import UserError
 from llmasos.generation.call_grammar import call_grammar
 from llmasos.generation.grammar import Grammar

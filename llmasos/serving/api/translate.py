@@ -5,7 +5,7 @@ import dataclasses
 from llmasos.generation import BeamOptions, beam_search
 from llmasos.generation.options import options_for
 from llmasos.serving.api.fields import as_list, field_names, input_field, max_tokens_field, model_field, option_field
-from llmasos.serving.api.generation import usage
+from llmasos.serving.api.generation_fields import usage
 from llmasos.serving.api.openapi import INTEGER, STRING, USAGE, array_of, enum, object_of
 from llmasos.serving.api.validators import Object, Text
 from llmasos.serving.http.errors import RequestError

@@ -7,7 +7,7 @@ from typing import Any
 
 from llmasos.generation import SamplingOptions
 from llmasos.generation.options import options_for, sampler_fields
-from llmasos.serving.api import openai_fields
+from llmasos.serving.api import ignored_openai_fields
 from llmasos.serving.api.fields import option_field
 from llmasos.serving.api.openapi import INTEGER, NUMBER, STRING, USAGE, Schema, array_of, enum, object_of
 from llmasos.serving.api.sse import CHECK_CLIENT_SECONDS, cancel_all, stream
@@ -38,9 +38,9 @@ def sampling_fields(served: ServedModel) -> tuple[Field, ...]:
         Field("stream", Boolean(), "send the text while it is generated, as server-sent events", False),
         Field("stream_options", Object(
             Field("include_usage", Boolean(), "count the tokens at the end", False),
-            *openai_fields.STREAM_OPTIONS,
+            *ignored_openai_fields.STREAM_OPTIONS,
         ), "of a stream"),
-        *openai_fields.EVERY_TEXT,
+        *ignored_openai_fields.EVERY_TEXT,
     )  # fmt: skip
 
 
