@@ -8,8 +8,8 @@
     for story in stories("train", 12000):   # the default training corpus
         ...
 
-**An environment for experiments.** The generator can judge any text (`verifier.py`), so it can serve as the verifier or the
-reward of reinforcement learning, as the teacher in distillation, and as the ground truth for every score:
+**An environment for experiments.** The generator can judge any text (`verifier.py`), so it can serve as the verifier or
+the reward of reinforcement learning, as the teacher in distillation, and as the ground truth for every score:
 
     log_prob(story.text)                    # exact, in nats
     valid_prefix("Once there was a bra")    # True: some story begins like this
