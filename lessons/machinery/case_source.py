@@ -1,9 +1,9 @@
-"""The part of a `checks.py` that a worker gets: the cases, and what they need; never a reference.
+"""The part of a `checks.py` that a worker gets: the cases and what they need, never a reference.
 
-The process that runs a student's code must not hold the answers: Python hides nothing from code in the same process
-(frames, `sys.modules`, closures). So the parent reads `checks.py` as a syntax tree and cuts out, for each exercise, the
+The process that runs a student's code must not contain the answers: Python hides nothing from code in the same process
+(frames, `sys.modules`, closures). So the parent parses `checks.py` and extracts, for each exercise, the
 expressions `cases=…` and `random_cases=…` and exactly the top-level functions, constants and imports they use. A
-constant that comes from the library ("the merges learned from this text") crosses as its value; judges stay.
+constant that comes from the library ("the merges learned from this text") is sent as its value; judges are not sent.
 """
 
 import ast
@@ -19,12 +19,12 @@ LIBRARY = "llmasos"
 
 
 def case_source(checks: ModuleType, text: str, name: str) -> str:
-    """Python source that defines CASES (a list) and random_cases (a function or None) of one exercise.
+    """Return Python source that defines CASES (a list) and random_cases (a function or None) of one exercise.
 
     Args:
-        checks: the module `checks.py`, for the values of constants.
-        text: its source.
-        name: the exercise.
+        checks: the module `checks.py`, for the values of its constants.
+        text: the source of `checks.py`.
+        name: the name of the exercise.
     """
     tree = ast.parse(text)
     for node in ast.walk(tree):
@@ -70,7 +70,7 @@ def exercise_parts(tree: ast.Module, name: str) -> dict[str | None, ast.expr]:
 
 
 def one_import_each(node: ast.stmt) -> Iterable[ast.stmt]:
-    """A statement; an import of several names as one import for each."""
+    """Split an import of several names into one import per name; any other statement is returned unchanged."""
     if isinstance(node, ast.Import):
         return [ast.Import([alias]) for alias in node.names]
     if isinstance(node, ast.ImportFrom):
@@ -100,7 +100,7 @@ def names_defined(node: ast.stmt) -> set[str]:
 
 
 def library_names(statements: list[ast.stmt], uses: list[set[str]]) -> set[str]:
-    """The top-level names that come from the library or are computed by it, directly or indirectly."""
+    """The top-level names that come from the library or are computed with it, directly or indirectly."""
     names: set[str] = set()
     before = -1
     while len(names) > before:

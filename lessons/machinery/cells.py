@@ -1,4 +1,4 @@
-"""A lesson's text: Python code in cells, with prose in comments between them.
+"""A lesson's text: cells of Python code, with prose in comments between them.
 
     # %% [markdown]
     # Prose with formulas, every line a comment.
@@ -6,8 +6,8 @@
     # %%
     print("code")
 
-This is the "percent format" that VS Code, Spyder and Jupytext know. One cell is marked `# %% [setup]`: it finds the
-library when the file runs as a script; notebooks replace it.
+This is the "percent format" of VS Code, Spyder and Jupytext. One cell is marked `# %% [setup]`: it finds the
+library when the file runs as a script, and is replaced in notebooks.
 """
 
 import re
@@ -19,7 +19,7 @@ from llmasos.errors import UserError
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell: "markdown" (prose, without the comment signs), "code" or "setup", and the line where its text begins."""
+    """A cell: "markdown" (prose without the comment signs), "code" or "setup", and the number of its first line."""
 
     kind: str
     text: str

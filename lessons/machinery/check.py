@@ -1,4 +1,4 @@
-"""Check a student's file: from its text to a verdict on every exercise, and from the verdict to feedback."""
+"""Check a student's file: from its text to a verdict on every exercise, and from each verdict to feedback."""
 
 import ast
 import textwrap
@@ -32,15 +32,15 @@ def check_source(
     memory: int = MEMORY_LIMIT,
     helpers: dict[str, str] | None = None,
 ) -> list[Verdict]:
-    """The verdict on every exercise of a lesson.
+    """Check the exercises of a lesson.
 
     Args:
         lesson: the lesson.
         source: the text of the student's file.
         filename: the file's name in messages.
         only: the only exercise to check; None checks all.
-        memory: bytes of memory the code may use.
-        helpers: modules handed in beside the file: file name → text.
+        memory: the bytes of memory that the code may use.
+        helpers: the modules handed in with the file: file name → text.
 
     Raises:
         UserError: the lesson has no exercise with that name.

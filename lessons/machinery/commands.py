@@ -98,7 +98,7 @@ def syllabus() -> int:
 def run_command(options) -> int:
     """Run a lesson."""
     lesson = find_lesson(options.lesson)
-    from lessons.machinery.lesson_api import run_lesson  # here, because a wrong number should not wait for torch
+    from lessons.machinery.lesson_api import run_lesson  # here, so that a wrong number is reported without torch
 
     if options.mine:
         create_student_file(Workspace.default(), lesson)
@@ -178,7 +178,7 @@ def grade_command(options) -> int:
 
 
 def keep_old(path: Path, text: str) -> Path | None:
-    """Rename a file that is in the way, unless it has this text already. Returns its new path, or None."""
+    """Rename a file that would be overwritten, unless it already has this text. Returns its new path, or None."""
     if not path.exists() or path.is_file() and path.read_bytes() == text.encode():
         return None
     return set_aside(path)

@@ -1,4 +1,4 @@
-"""The values that exercises return: sent between processes, compared, and formatted for people.
+"""The values that exercises return: how they are sent between processes, compared, and formatted for people.
 
 Nothing here trusts the sender: a value arrives as JSON (never as a pickle), and anything other than a
 number, string, list, dictionary, array or tensor arrives as an `Opaque` description, which equals nothing.
@@ -50,7 +50,7 @@ class Difference:
 
 
 def encode(value: Any, depth: int = 0) -> Any:
-    """The value as JSON: numbers and strings as they are, everything else as a list that begins with its type."""
+    """Convert a value to JSON: numbers and strings as they are, everything else as a list that begins with its type."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, str) and len(value) > MAX_CHARACTERS:
@@ -81,7 +81,7 @@ def encode(value: Any, depth: int = 0) -> Any:
 
 
 def encode_tensor(x: Tensor) -> Any:
-    """Its dtype, shape and bytes."""
+    """Convert a tensor to its dtype, shape and bytes."""
     dtype, shape = str(x.dtype)[6:], list(x.shape)
     if x.numel() > MAX_NUMBERS:
         return ["foreign", f"a tensor of shape {tuple(shape)}"]
@@ -94,7 +94,7 @@ def encode_tensor(x: Tensor) -> Any:
 
 
 def decode(message: Any, depth: int = 0) -> Any:
-    """The reverse of `encode`. Raises ValueError for anything that `encode` does not write."""
+    """Reverse `encode`. Raises ValueError for anything that `encode` does not produce."""
     if message is None or isinstance(message, bool | int | float | str):
         return message
     if depth > MAX_DEPTH + 1 or not isinstance(message, list) or len(message) < 2:
@@ -121,7 +121,7 @@ def decode(message: Any, depth: int = 0) -> Any:
 
 
 def as_key(key: Any) -> Any:
-    """A dictionary's key, made hashable."""
+    """Make a dictionary's key hashable."""
     return tuple(map(as_key, key)) if isinstance(key, list) else key
 
 
@@ -129,11 +129,11 @@ def as_key(key: Any) -> Any:
 
 
 def difference(expected: Any, got: Any, rtol: float, atol: float, what: str = "the result") -> Difference | None:
-    """How `got` differs from `expected`, or None if it is equivalent.
+    """Return how `got` differs from `expected`, or None if they are equivalent.
 
-    Any floating-point precision is accepted; tuples equal lists, tensors and arrays without dimensions equal numbers,
-    and as a single number True is 1 and 1 is 1.0. But a mask must be boolean, a whole number must be exact and not a
-    float, and a NumPy array or a list is not a tensor.
+    Any floating-point precision is accepted. Tuples equal lists, tensors and arrays without dimensions equal numbers,
+    and for single numbers True equals 1 and 1 equals 1.0. But a mask must be boolean, a whole number must be exact and
+    not a float, and a NumPy array or a list is not accepted as a tensor.
     """
     if is_number(expected) and is_number(got):
         return number_difference(as_number(expected), as_number(got), rtol, atol, what)
@@ -171,7 +171,7 @@ def number_difference(expected: float, got: float, rtol: float, atol: float, wha
         same = abs(expected - got) <= atol + rtol * abs(expected) or (math.isnan(expected) and math.isnan(got))
     if not same:
         return Difference("values", f"{what} " + ("is NaN." if math.isnan(got) else "has a different value."))
-    rank = [bool, int, float]  # a narrower type is accepted, except that a truth value must be one
+    rank = [bool, int, float]  # a narrower type than the expected one is accepted; for a boolean there is none
     if rank.index(type(got)) > rank.index(type(expected)):
         words = {bool: "a truth value", int: "a whole number", float: "a floating-point number"}
         message = f"{what} has the right value, but it is {words[type(got)]} where {words[type(expected)]} is expected."
@@ -191,7 +191,7 @@ def tensor_difference(expected: Tensor, got: Any, rtol: float, atol: float, what
             detail += ": the same up to dimensions of size 1 (squeeze, unsqueeze, keepdim)"
         return Difference("shape", detail + ".")
     if not (expected.is_floating_point() or got.is_floating_point()):
-        rtol = atol = 0.0  # 5,000 is not 5,001
+        rtol = atol = 0.0  # integers must be exact: 5,000 is not 5,001
     same = torch.allclose(got.double(), expected.double(), rtol=rtol, atol=atol, equal_nan=True)
     if same and dtype_class(expected) != dtype_class(got):
         message = f"{what} has the right numbers, but they are {dtype_class(got)} ({str(got.dtype)[6:]})"
@@ -237,14 +237,14 @@ def describe_type(value: Any) -> str:
 
 # Formatting
 
-SIDE = 8  # rows and columns of a matrix that are shown
-ITEMS = 12  # of a list or dictionary
-CHARACTERS = 300  # of a text
+SIDE = 8  # the most rows and columns of a matrix that are shown
+ITEMS = 12  # the most items of a list or dictionary
+CHARACTERS = 300  # the most characters of a text
 MORE_DIGITS = range(13)
 
 
 def format_pair(expected: Any, got: Any, indent: str = "") -> tuple[str, str]:
-    """Format two values that differ so that one sees where: never as the same text."""
+    """Format two different values so that the difference is visible: never as the same text."""
     wanted, actual = format_value(expected, got, indent), format_value(got, expected, indent)
     same = re.sub(r"[\W_]+", "", wanted) == re.sub(r"[\W_]+", "", actual)
     if same and nature(expected) != nature(got):
@@ -253,7 +253,7 @@ def format_pair(expected: Any, got: Any, indent: str = "") -> tuple[str, str]:
 
 
 def nature(value: Any) -> str:
-    """What a value is, apart from its numbers."""
+    """Describe a value without its numbers."""
     if isinstance(value, Tensor) and value.dim():
         return f"{dtype_class(value)}, shape {tuple(value.shape)}"
     return type(as_number(value)).__name__ if is_number(value) else describe_type(value)
@@ -263,8 +263,8 @@ def format_value(value: Any, other: Any = None, indent: str = "") -> str:
     """Format a value for people: whole numbers or two decimals, and the relevant part of a large value.
 
     Args:
-        value: what to show.
-        other: the value it differs from, which selects the part that is shown, and the number of digits.
+        value: the value to show.
+        other: the value that it differs from; it determines the part that is shown, and the number of digits.
         indent: the prefix of every line after the first.
     """
     if isinstance(value, Opaque):
@@ -305,24 +305,24 @@ def format_value(value: Any, other: Any = None, indent: str = "") -> str:
 
 
 def window(n: int, place: int, size: int) -> range:
-    """Which of n things to show, at most `size`: the first ones, unless the place that matters is later."""
+    """Choose which of n items to show, at most `size`: the first ones, unless `place` is further on."""
     start = 0 if place < size else min(place - size // 2, n - size)
     return range(start, min(n, start + size))
 
 
 def first_unequal(value: Any, other: Any) -> int:
-    """The index at which two sequences begin to differ; 0 if they do not."""
+    """The first index at which two sequences differ; 0 if they do not."""
     unequal = (i for i, (a, b) in enumerate(zip(value, other, strict=False)) if differs(a, b))
     return next(unequal, 0 if len(value) == len(other) or not other else max(0, min(len(value), len(other)) - 1))
 
 
 def differs(a: Any, b: Any) -> bool:
-    """Whether two parts of values are unequal, with the tolerance that most exercises have."""
+    """Whether two parts of values are unequal, with the tolerance of most exercises."""
     return difference(a, b, 1e-3, 1e-4) is not None
 
 
 def format_tensor(x: Tensor, other: Any, indent: str) -> str:
-    """Format a tensor, one row per line: one matrix if it has more dimensions, and at most 8 rows and columns."""
+    """Format a tensor, one row per line: at most 8 rows and columns, and only one matrix of a larger tensor."""
     if x.dim() == 0:
         return format_number(x, digits_needed(x, as_tensor(other)))
     if 0 in x.shape:
@@ -354,12 +354,12 @@ def same_shape(x: Tensor, other: Any) -> bool:
 
 
 def as_tensor(value: Any) -> Tensor | None:
-    """A number as a tensor without dimensions; None for anything else."""
+    """Convert a number to a tensor without dimensions; return None for anything else."""
     return torch.as_tensor(as_number(value)) if is_number(value) else None
 
 
 def first_difference(x: Tensor, other: Any) -> list[int]:
-    """Where two tensors first differ (if all is within tolerance: where they differ most); else the first place."""
+    """The index where two tensors first differ (or differ most, if all is within tolerance); else the first index."""
     if not same_shape(x, other) or not x.numel():
         return [0] * x.dim()
     a, b = x.double(), other.double()
@@ -370,14 +370,14 @@ def first_difference(x: Tensor, other: Any) -> list[int]:
 
 
 def digits_needed(a: Tensor, b: Tensor | None) -> int:
-    """How many digits more than usual tell two numbers apart; 0 if nothing does."""
+    """How many more digits than usual distinguish two numbers; 0 if no number does."""
     if b is None or a.dtype == torch.bool or b.dtype == torch.bool or float(a) == float(b):
         return 0
     return next((n for n in MORE_DIGITS if float(format_number(a, n)) != float(format_number(b, n))), 0)
 
 
 def format_number(value: Tensor, digits: int = 0) -> str:
-    """A number in its shortest form: T or F, a whole number, or two decimals and `digits` more."""
+    """Format a number in its shortest form: T or F, a whole number, or two decimals and `digits` more."""
     if value.dtype == torch.bool:
         return "T" if value else "F"
     if not value.is_floating_point():
@@ -391,7 +391,7 @@ def format_number(value: Tensor, digits: int = 0) -> str:
 
 
 def format_float(x: float, other: Any) -> str:
-    """A Python number with four digits, or as many as tell it from the other."""
+    """Format a Python number with four digits, or with as many as distinguish it from the other."""
     if not isinstance(other, float | int) or isinstance(other, bool) or x == other:
         return f"{x:.4g}"
     digits = (4 + n for n in MORE_DIGITS)

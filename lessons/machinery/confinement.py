@@ -1,7 +1,7 @@
-"""What the Linux kernel refuses a process for good: Landlock for files and connections, seccomp for system calls.
+"""Permanent restrictions by the Linux kernel: Landlock for files and connections, seccomp for system calls.
 
-Python's own checks (`sandbox.py`) see only what Python does. These two also hold for machine code. Both need no rights,
-cannot be taken back, and answer with "Permission denied" or "Operation not permitted".
+Python's own checks (`sandbox.py`) see only what Python does. These two also apply to machine code. Neither needs any
+privileges or can be undone, and both fail with "Permission denied" or "Operation not permitted".
 
 Sources: the kernel's documentation, userspace-api/landlock and userspace-api/seccomp_filter.
 """
@@ -17,12 +17,12 @@ from pathlib import Path
 PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS, SECCOMP_MODE_FILTER = 22, 38, 2
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446  # Landlock's system calls, the same numbers on all machines
 WRITE_FILE, READ_FILE, READ_DIR = 2, 4, 8
-FILE_RIGHTS = WRITE_FILE | READ_FILE | 1 << 14 | 1 << 15  # and truncate, ioctl: what a single file can have
+FILE_RIGHTS = WRITE_FILE | READ_FILE | 1 << 14 | 1 << 15  # and truncate, ioctl: what applies to single files
 RIGHTS_BY_VERSION = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 4: (1 << 15) - 1, 5: (1 << 16) - 1}
-OF_DEVICES = 1 << 6 | 1 << 11  # make character and block devices: never
+OF_DEVICES = 1 << 6 | 1 << 11  # make character and block devices: never allowed
 CONNECTIONS, SCOPES = 3, 3  # TCP bind and connect (version 4); abstract sockets and signals (version 6)
 
-# System calls that no exercise needs: number on x86_64, on aarch64 (None: there is none).
+# System calls that no exercise needs: number on x86_64, on aarch64 (None: not available there).
 REFUSED_CALLS: dict[str, tuple[int | None, int | None]] = {
     # other programs, processes and threads
     "clone": (56, 220), "fork": (57, None), "vfork": (58, None), "clone3": (435, 435), "execve": (59, 221),
@@ -37,7 +37,7 @@ REFUSED_CALLS: dict[str, tuple[int | None, int | None]] = {
     "shmat": (30, 196), "semget": (64, 190), "msgget": (68, 186), "mq_open": (240, 180), "memfd_create": (319, 279),
     "memfd_secret": (447, 447), "io_uring_setup": (425, 425), "io_uring_enter": (426, 426),
     "io_uring_register": (427, 427),
-    # what Landlock lets pass: names, owners, modes and times of others' files, devices, mounts
+    # not covered by Landlock: names, owners, modes and times of others' files, devices, mounts
     "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452), "chown": (92, None),
     "fchown": (93, 55), "lchown": (94, None), "fchownat": (260, 54), "utime": (132, None), "utimes": (235, None),
     "futimesat": (261, None), "utimensat": (280, 88), "setxattr": (188, 5), "lsetxattr": (189, 6),
@@ -55,16 +55,16 @@ REFUSED_CALLS: dict[str, tuple[int | None, int | None]] = {
     "setresuid": (117, 147), "setresgid": (119, 149), "setgroups": (116, 159), "capset": (126, 91),
     "setrlimit": (160, 164),
 }  # fmt: skip
-# Refused only with certain arguments: the numbers, which argument, its mask, the value (None: anything but 0).
+# Refused only with certain arguments: the numbers, which argument, its mask, its value (None: any value except 0).
 REFUSED_WITH = {
-    "prlimit64": ((302, 261), 2, 0xFFFFFFFF, None),  # with new limits
-    "mmap": ((9, 222), 3, 0x21, 0x21),  # shared and anonymous: the limit on private memory does not count it
+    "prlimit64": ((302, 261), 2, 0xFFFFFFFF, None),  # to set new limits
+    "mmap": ((9, 222), 3, 0x21, 0x21),  # shared and anonymous memory does not count towards the limit on private memory
 }
 ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column above; AUDIT_ARCH_…
 
 
 def landlock_version() -> int:
-    """The version of Landlock this kernel has; 0 if none."""
+    """This kernel's version of Landlock; 0 if it has none."""
     if not sys.platform.startswith("linux"):
         return 0
     version = ctypes.CDLL(None).syscall(CREATE_RULESET, None, ctypes.c_size_t(0), 1)
@@ -72,7 +72,7 @@ def landlock_version() -> int:
 
 
 def missing() -> list[str]:
-    """Which of the two this system lacks."""
+    """Which of the two are unavailable on this system."""
     names = [] if landlock_version() else ["Landlock"]
     if not (sys.platform.startswith("linux") and platform.machine() in ARCHITECTURES):
         return [*names, "seccomp"]
@@ -80,12 +80,12 @@ def missing() -> list[str]:
 
 
 def restrict_files(readable: Iterable[Path], listable: Iterable[Path], writable: Iterable[Path]) -> bool:
-    """Allow this process only these files from now on, and no TCP connections. Returns whether the kernel does it.
+    """Allow this process only these files from now on, and no TCP connections. Returns whether the kernel can do so.
 
     Args:
-        readable: files and folders that it may read, with everything in them.
-        listable: folders whose names it may list, without reading what is in them.
-        writable: folders in which it may do anything but make devices.
+        readable: the files and folders that it may read, including their contents.
+        listable: the folders that it may list, without reading their contents.
+        writable: the folders in which it may do anything except make devices.
     """
     version = landlock_version()
     if not version:
@@ -103,7 +103,7 @@ def restrict_files(readable: Iterable[Path], listable: Iterable[Path], writable:
         try:
             file = os.open(path, os.O_PATH | os.O_CLOEXEC)
         except OSError:
-            continue  # what is not there needs no right
+            continue  # the path does not exist
         rights &= handled if path.is_dir() else handled & FILE_RIGHTS
         rule = struct.pack("=Qi", rights, file)
         libc.syscall(ADD_RULE, ruleset, 1, ctypes.c_char_p(rule), 0)
@@ -115,7 +115,7 @@ def restrict_files(readable: Iterable[Path], listable: Iterable[Path], writable:
 
 
 def refuse_system_calls() -> bool:
-    """Make the kernel refuse REFUSED_CALLS to this process from now on. Returns whether it does."""
+    """Make the kernel refuse REFUSED_CALLS to this process from now on. Returns whether it can do so."""
     if not sys.platform.startswith("linux") or platform.machine() not in ARCHITECTURES:
         return False
     program = filter_program(platform.machine())
@@ -127,7 +127,7 @@ def refuse_system_calls() -> bool:
 
 
 def filter_program(machine: str) -> bytes:
-    """The filter, in the kernel's little language (classic BPF), over struct seccomp_data {nr, arch, ip, args[6]}."""
+    """The filter as a classic BPF program, which reads struct seccomp_data {nr, arch, ip, args[6]}."""
     load, equal, at_least, bit_and, answer = 0x20, 0x15, 0x35, 0x54, 0x06
     allow, refuse, kill = 0x7FFF0000, 0x00050001, 0x80000000  # …, errno 1 (EPERM), the whole process
 

@@ -1,4 +1,4 @@
-"""What is wrong in one case, in general terms, when no known misconception explains it.
+"""Find out what is wrong in one case, in general terms, when no known misconception explains it.
 
 An exception, a wrong shape, dtype or value, an input changed in place, a gradient that does not flow: each becomes a
 `Diagnosis` with a name, an explanation and a hint.
@@ -23,7 +23,7 @@ from lessons.machinery.comparison import (
 from lessons.machinery.execution import Failure, Observation, is_float
 from lessons.machinery.exercises import Case, Exercise
 
-# What students use without importing it: the name → the line that is missing.
+# What students use without importing it: name → the missing line.
 IMPORTS = {
     **{name: f"import {name}" for name in "bisect collections copy functools heapq itertools math operator random re "
        "statistics string torch unicodedata".split()},
@@ -50,7 +50,7 @@ class Diagnosis:
 def diagnose(
     exercise: Exercise, case: Case, reference: Observation, observation: Observation, source: str, filename: str
 ) -> Diagnosis | None:
-    """What is wrong in one case, or None."""
+    """Return what is wrong in one case, or None."""
     if reference.failure is not None:
         if observation.failure is not None and observation.failure.kind == reference.failure.kind:
             return None
@@ -93,7 +93,7 @@ def diagnose(
 def diagnose_gradients(
     exercise: Exercise, case: Case, reference: Observation, observation: Observation, source: str, filename: str
 ) -> Diagnosis | None:
-    """What is wrong with the gradients of one case, or None."""
+    """Return what is wrong with the gradients of one case, or None."""
     if reference.gradients is None:
         return None
     if observation.gradient_failure is not None:
@@ -114,7 +114,7 @@ def diagnose_gradients(
 
 def diagnose_failure(failure: Failure, source: str, filename: str) -> Diagnosis:
     """Explain an exception, with the student's own line."""
-    lines = source.split("\n")  # as Python counts them: a form feed ends no line
+    lines = source.split("\n")  # as Python counts them: a form feed does not end a line
     at = ""
     if failure.line is not None and 0 < failure.line <= len(lines):
         at = f"\n    line {failure.line} of {filename}:  {lines[failure.line - 1].strip()}"
@@ -150,7 +150,7 @@ def import_hint(message: str) -> str:
 
 
 def format_example(exercise: Exercise, case: Case, reference: Observation, observation: Observation) -> str:
-    """Format a case: its inputs, the expected output, and the student's output; where only gradients differ, those."""
+    """Format a case: its inputs, the expected output and the student's; the gradients instead if only they differ."""
     lines = [f"case: {case.name}"]
     width = max([8, *map(len, case.inputs)])
     pad = " " * (width + 3)
@@ -188,7 +188,7 @@ def format_example(exercise: Exercise, case: Case, reference: Observation, obser
 
 
 def differing_gradients(exercise: Exercise, case: Case, reference: Observation, observation: Observation) -> list:
-    """The gradients that are not as the reference's: (input, expected, the student's or None)."""
+    """The gradients that differ from the reference's: (input, expected, the student's or None)."""
     names = [name for name, value in case.inputs.items() if is_float(value)]
     actual = observation.gradients or [None] * len(names)
     return [
@@ -199,12 +199,12 @@ def differing_gradients(exercise: Exercise, case: Case, reference: Observation, 
 
 
 def gradient_differs(exercise: Exercise, expected: Any, actual: Any) -> bool:
-    """Whether two gradients are unequal, with ten times the tolerance of values."""
+    """Whether two gradients are unequal, with ten times the tolerance for values."""
     return difference(expected, actual, 10 * exercise.rtol, 10 * exercise.atol) is not None
 
 
 def format_input(value: Any, pad: str) -> str:
-    """Format an input for people; a matrix that is all the same, or the identity, in words."""
+    """Format an input for people; describe a constant matrix or an identity matrix in words."""
     value = decode(encode(value))
     if isinstance(value, Tensor) and value.dim() == 2 and value.size(0) == value.size(1) >= 3:
         if torch.equal(value, torch.eye(len(value), dtype=value.dtype)):

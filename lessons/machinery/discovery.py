@@ -18,15 +18,15 @@ from llmasos.errors import UserError, nearest
 
 LESSONS = Path(__file__).resolve().parents[1]
 ROOT = LESSONS.parent
-FACTS = ("Question", "Teaches", "Minutes")  # each a line of the lesson's first cell: - **Question:** …
+FACTS = ("Question", "Teaches", "Minutes")  # each is a line of the lesson's first cell: - **Question:** …
 
 
 class Lesson:
     """One lesson; its files are read on demand.
 
     Args:
-        folder: `lessons/NN_name`.
-        seed: adds the random cases of this seed to every exercise that has some; None = only the visible cases.
+        folder: the lesson's folder, `lessons/NN_name`.
+        seed: the seed of the random cases that are added to each exercise with `random_cases`; None = add none.
     """
 
     def __init__(self, folder: Path, seed: int | None = None):
@@ -82,18 +82,18 @@ class Lesson:
 
     @cached_property
     def case_sources(self) -> dict[str, str]:
-        """What a worker gets of `checks.py`: exercise → the source of its cases (see `case_source.py`)."""
+        """The part of `checks.py` that a worker gets: exercise → the source of its cases (see `case_source.py`)."""
         text = self.require("checks.py").read_text(encoding="utf-8")
         return {exercise.name: case_source(self.checks, text, exercise.name) for exercise in self.exercises}
 
     @cached_property
     def tasks(self) -> list[Exercise | WrittenAnswer]:
-        """What `checks.py` lists as EXERCISES, in the order of `exercise.py`."""
+        """The EXERCISES of `checks.py`, in the order of `exercise.py`."""
         return [task if self.seed is None else add_random_cases(task, self.seed) for task in self.checks.EXERCISES]
 
     @cached_property
     def n_tasks(self) -> int:
-        """The number of tasks. The list is only read, because running `checks.py` would import torch."""
+        """The number of tasks. `checks.py` is only parsed, because running it would import torch."""
         text = self.require("checks.py").read_text(encoding="utf-8")
         listed = ast.parse(text[text.index("\nEXERCISES = [") :]).body[0]
         assert isinstance(listed, ast.Assign) and isinstance(listed.value, ast.List)
@@ -132,7 +132,7 @@ class Lesson:
 
 
 def add_random_cases(task: Exercise | WrittenAnswer, seed: int) -> Exercise | WrittenAnswer:
-    """The exercise with its random cases after its visible ones."""
+    """Append an exercise's random cases to its visible ones."""
     if not isinstance(task, Exercise) or task.random_cases is None:
         return task
     cases = task.random_cases(seed)

@@ -1,7 +1,7 @@
-"""Try a function on a case and note everything that happens: its output, its gradients, and what it should not do.
+"""Call a function on a case and record what happens: its output, its gradients, and anything that it should not do.
 
-The same few lines watch the student's function (in a process of its own), the reference and the misconceptions, so that
-what is compared is always like with like.
+The same few lines observe the student's function (in its own process), the reference and the misconceptions, so the
+comparison is always like with like.
 """
 
 import copy
@@ -22,12 +22,12 @@ from lessons.machinery.sandbox import refusal_in
 
 @dataclass
 class Failure:
-    """An exception, with what the student needs to know about it.
+    """An exception, with the facts that the student needs to know about it.
 
     Attributes:
-        kind: the exception's class; "Forbidden", "Refused" and "TimeUp" are the grader's own.
-        message: what it says.
-        line: the line of the student's file that it comes from, counted from 1; None if from none of them.
+        kind: the exception's class, or one of the grader's own: "Forbidden", "Refused" and "TimeUp".
+        message: the exception's message.
+        line: the line of the student's file that raised it, counted from 1; None if none did.
     """
 
     kind: str
@@ -40,15 +40,15 @@ class Observation:
     """What happened when a function was called on a case.
 
     Attributes:
-        output: what it returned.
+        output: the value that it returned.
         gradients: one for each floating-point input, None where no gradient arrived; None if not requested.
         flows: whether the output depends on its inputs through differentiable operations.
         changed: the inputs that the call modified.
         second: the output of a second call with the same inputs, if it differs.
         failure: the exception, if one ended the call.
         gradient_failure: the exception, if computing the gradients ended in one.
-        device: why the function would fail on another device than the CPU, if it would.
-        printed: what was printed.
+        device: why the function would fail on a device other than the CPU, if it would.
+        printed: the text that it printed.
     """
 
     output: Any = None
@@ -63,7 +63,7 @@ class Observation:
     printed: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON, to be sent to another process."""
+        """Convert to JSON, to be sent to another process."""
         fields = dict(vars(self))
         for name in ("output", "gradients", "second"):
             fields[name] = encode(fields[name])
@@ -73,7 +73,7 @@ class Observation:
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> "Observation":
-        """The reverse of `to_json`, for an untrusted message. Raises ValueError if it is malformed."""
+        """Reverse `to_json`, for an untrusted message. Raises ValueError if it is malformed."""
         try:
             values = {name: decode(fields[name]) for name in ("output", "gradients", "second")}
             failures = {
@@ -98,7 +98,7 @@ def observe(
     on_devices: bool = False,
     printed: Callable[[], str] = lambda: "",
 ) -> Observation:
-    """Call the function on the case: once for its output, and once more, with other random numbers, for gradients.
+    """Call the function on the case: once for its output, and again, with other random numbers, for gradients.
 
     Args:
         function: the student's function, the reference, or a misconception.
@@ -106,7 +106,7 @@ def observe(
         gradients: whether to compute gradients.
         file: the student's file, whose lines are reported.
         on_devices: whether to check that it would work on another device.
-        printed: returns what the function has printed so far.
+        printed: a function that returns the text printed so far.
     """
     observation = Observation()
     inputs = copy.deepcopy(case.inputs)
@@ -114,7 +114,7 @@ def observe(
         seed_everything(0)
         observation.output = case.call(function, inputs)
         observation.changed = [name for name, value in case.inputs.items() if was_modified(value, inputs[name])]
-        if isinstance(observation.output, Tensor):  # a later in-place operation must not reach what was returned
+        if isinstance(observation.output, Tensor):  # a later in-place operation must not change the recorded output
             observation.output = observation.output.detach().clone()
     except BaseException as error:
         observation.failure = describe(error, file)
@@ -142,7 +142,7 @@ def observe(
 
 
 def weighted_sum(output: Any) -> Tensor | None:
-    """One number that depends on every number of the output differently; None if nothing in it has a gradient."""
+    """A number that depends differently on every number of the output; None if nothing in it has a gradient."""
     tensors = [output] if isinstance(output, Tensor) else list(output) if isinstance(output, list | tuple) else []
     tensors = [x for x in tensors if is_float(x) and x.requires_grad]
     if not tensors:
@@ -179,7 +179,7 @@ def is_float(value: Any) -> bool:
 
 
 def seed_everything(seed: int) -> None:
-    """Set every global random generator, so that even code that uses one by mistake is reproducible.
+    """Seed every global random generator, so that even code that uses one by mistake is reproducible.
 
     `torch.manual_seed` also looks for GPUs, which takes a millisecond, several times as long as most cases.
     """
@@ -198,7 +198,7 @@ def describe(error: BaseException, file: str | None) -> Failure:
 
 
 def judged(case: Case, observation: Observation) -> Observation:
-    """What a worker saw of a case with a judge, after the judge has looked at what the function returned."""
+    """Replace the output in a worker's observation by the judge's result for it, if the case has a judge."""
     if case.judge is None or observation.failure is not None:
         return observation
 

@@ -1,9 +1,9 @@
 """What an author declares in a lesson's `checks.py`: exercises, the cases they run on, and the known mistakes.
 
-A **case** is a set of inputs. The grader hands them to the student's function and to the reference, and compares. A
+A **case** is a set of inputs. The grader passes them to the student's function and to the reference, and compares. A
 **misconception** is a small wrong implementation with a name: when a student's outputs match it, the
-feedback names the mistake. `accepted` holds right solutions in an unusual style. Tests run both for every lesson: each
-misconception must be rejected and named, each accepted solution must pass.
+feedback names the mistake. `accepted` holds right solutions in an unusual style. The tests run both for every lesson:
+each misconception must be rejected and named, and each accepted solution must pass.
 """
 
 from collections.abc import Callable
@@ -17,11 +17,12 @@ class Case:
     """The inputs of one run of an exercise. Put small cases first: the first one that fails is shown to the student.
 
     Args:
-        name: what is special about it, in a few words: "two keys, one of them masked".
-        run: how the student's function is used, called as run(function, *inputs); None = function(*inputs). It must not
-            itself call what the exercise forbids, nor use a reference: it runs beside the student's code.
-        judge: for a property instead of a value, called as judge(function); what it says is compared. It may use
-            references: a worker only calls function(), and the judge is called with what that returned.
+        name: what is special about the case, in a few words: "two keys, one of them masked".
+        run: the way to use the student's function, called as run(function, *inputs); None = function(*inputs). It must
+            neither call what the exercise forbids nor use a reference, because it runs in the student's process.
+        judge: a check of a property instead of a value, called as judge(function); its result is compared. It may use
+            references: a worker only calls function(), and the judge is called later with a function that returns the
+            same.
         inputs: the arguments by name, in the order in which they are passed (they are passed by position).
 
     >>> Case("three numbers", x=[1, 2, 3])
@@ -53,7 +54,7 @@ class Misconception:
     Attributes:
         name: a short name: "scores are not scaled".
         code: the wrong implementation, used exactly like the student's function.
-        why: what the student ("you") did and what follows from it, in one or two sentences.
+        why: what the student ("you") did and its consequences, in one or two sentences.
         hint: what to think about next; not the solution.
         section: the number of the section of the lesson to read again, "3.4".
         variants: other versions of the same mistake that give different numbers (hidden by -inf, or by -1e9).
@@ -72,23 +73,23 @@ class Exercise:
     """One function (or class) that the student writes in `exercise.py`.
 
     Attributes:
-        name: its name there.
+        name: the name in `exercise.py`.
         asks: the task in one sentence; shown as "Task".
         reference: the right implementation; the library's own where it has one.
-        cases: the inputs to run it on, small ones first.
+        cases: the cases to run it on, small ones first.
         misconceptions: at least six known mistakes.
-        hints: shown by `hint N NAME`, one more each time, from a nudge to nearly the solution.
+        hints: the hints of `hint N NAME`, one more each time, from a nudge to almost the solution.
         section: the number of the section of the lesson that explains it.
         accepted: correct solutions in an unusual style, by a descriptive name.
         forbidden: full names of ready-made functions that would make the exercise pointless, each with the reason. The
             library and the course itself are always forbidden unless `allow_library`.
         allow_library: whether the student may import llmasos.
-        random_cases: random_cases(seed) makes more cases, of sizes that differ from the visible ones, for `grade`: an
-            answer that only knows the visible cases by heart is worth nothing.
-        gradients: compare the gradients of all floating-point inputs too.
+        random_cases: random_cases(seed) makes more cases for `grade`, in sizes that differ from the visible ones, so
+            that an answer which only memorizes the visible cases earns nothing.
+        gradients: whether to compare the gradients of all floating-point inputs, too.
         points: the exercise's points.
-        seconds: how long one case may take, in processor time.
-        rtol, atol: how far a number may be from the reference's.
+        seconds: the time limit of a case, in processor time.
+        rtol, atol: the tolerance for differences from the reference's numbers.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """Ready-made functions that would make an exercise pointless: rejected by reading the code, and again at run time.
 
 Static analysis alone is fooled by `getattr(F, "scaled_" + "dot_product_attention")`; run-time checks alone miss code
-that happens not to run. Together they leave no easy workaround, and the student gets the reason and the line.
+that does not happen to run. Together they leave no easy workaround, and the student gets the reason and the line.
 """
 
 import ast
@@ -29,7 +29,7 @@ class Forbidden(Exception):
 
 
 def forbidden_names(exercise: Exercise) -> dict[str, str]:
-    """Everything that the exercise forbids: full name → the reason. The names of torch's inside count as torch's."""
+    """Everything that the exercise forbids: full name → the reason. Torch's internal names are included."""
     library = {} if exercise.allow_library else {LIBRARY: LIBRARY_REASON}
     reasons = [reason for name, reason in exercise.forbidden.items() if name.startswith("torch.")]
     internals = {name: reasons[0] for name in INTERNALS} if reasons else {}
@@ -40,7 +40,7 @@ def forbidden_names(exercise: Exercise) -> dict[str, str]:
 
 
 def find_forbidden(tree: ast.Module, exercise: Exercise) -> tuple[str, str, int] | None:
-    """The first forbidden thing that the exercise's code uses: its name, the reason, the line.
+    """The first forbidden name that the exercise's code uses: the name, the reason, the line.
 
     Searches the function (or class) and everything in the same file that it uses, directly or indirectly.
     """
@@ -58,14 +58,14 @@ def find_forbidden(tree: ast.Module, exercise: Exercise) -> tuple[str, str, int]
 def is_same_function(name: str, rule: str) -> bool:
     """Whether a dotted name ends like a forbidden function: `anything.scaled_dot_product_attention`.
 
-    Short names such as `softmax` are also methods of tensors and much else: for these, only the full name counts.
+    Short names such as `softmax` also belong to methods of tensors and much else: for these, only the full name counts.
     """
     last = rule.rsplit(".", 1)[-1]
     return "." in rule and "." in name and len(last) >= 12 and name.rsplit(".", 1)[-1] == last
 
 
 def imported_names(tree: ast.Module) -> dict[str, str]:
-    """What each imported name refers to: F → torch.nn.functional."""
+    """The full name of each imported name: F → torch.nn.functional."""
     names = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -131,7 +131,7 @@ def names_in(node: ast.AST, full_names: dict[str, str]) -> Iterator[str]:
 
 # At run time
 
-# What torch's functions are called further inside, where other names reach them: name → operators.
+# torch's functions and the internal operators through which other names reach them: name → operators.
 INNER_NAMES = {
     "scaled_dot_product_attention": "_scaled_dot_product_attention_math _scaled_dot_product_flash_attention "
     "_scaled_dot_product_flash_attention_for_cpu _scaled_dot_product_efficient_attention "
@@ -151,10 +151,10 @@ INNER_NAMES = {
 
 @contextmanager
 def forbidden_at_runtime(rules: dict[str, str]):
-    """Make every forbidden function raise `Forbidden`, whatever name it is reached by.
+    """Make every forbidden function raise `Forbidden`, under whatever name it is called.
 
     Args:
-        rules: what is forbidden, as in `forbidden_names`.
+        rules: the forbidden names and the reasons, as returned by `forbidden_names`.
     """
     functions = {name: reason for name, reason in rules.items() if "." in name and name not in INTERNALS}
     replaced: list[tuple[Any, str, Any]] = []
@@ -163,7 +163,7 @@ def forbidden_at_runtime(rules: dict[str, str]):
         if original is None:
             continue
         substitute = make_refusal(name, reason)
-        for module in list(sys.modules.values()):  # the same function may be known in several modules
+        for module in list(sys.modules.values()):  # several modules may have the same function
             if (getattr(module, "__name__", "") or "").split(".")[0] not in ("torch", LIBRARY):
                 continue
             for key, value in list(vars(module).items()):
@@ -190,7 +190,7 @@ def forbidden_at_runtime(rules: dict[str, str]):
 
 
 def needs_operators(names: dict[str, tuple[str, str]]) -> bool:
-    """Whether one of these functions has an operator of its own further inside."""
+    """Whether one of these functions has an internal operator of its own."""
     return any(name in inner.split() for inner in INNER_NAMES.values() for name in names)
 
 
@@ -204,7 +204,7 @@ def resolve_name(name: str) -> Any:
 
 
 def make_refusal(name: str, reason: str) -> Callable[..., Any]:
-    """A function that only raises `Forbidden` with the reason."""
+    """Make a function that only raises `Forbidden` with the reason."""
 
     def refuse(*args, **kwargs):
         raise Forbidden(f"{name} is not allowed here: {reason}")
@@ -225,7 +225,7 @@ class ForbiddenCallGuard(TorchFunctionMode):
 
 
 class ForbiddenOperatorGuard(TorchDispatchMode):
-    """The same one level further inside, where every way to call an operator ends."""
+    """The same, one level deeper, which every call of an operator reaches."""
 
     def __init__(self, names: dict[str, tuple[str, str]]):
         super().__init__()
@@ -239,27 +239,27 @@ class ForbiddenOperatorGuard(TorchDispatchMode):
 
 
 def refuse_if_forbidden(names: dict[str, tuple[str, str]], function: Any) -> None:
-    """Raise `Forbidden` if the function has one of the names; an operator is called "softmax.int"."""
+    """Raise `Forbidden` if the function has one of the names (that of an operator is, for example, "softmax.int")."""
     rule = names.get(getattr(function, "__name__", "").split(".")[0])
     if rule is not None:
         raise Forbidden(f"{rule[0]} is not allowed here: {rule[1]}")
 
 
 class ForbiddenImports:
-    """Python asks this before any finder, whatever the import is called by."""
+    """A finder that Python asks before all others, for every kind of import."""
 
     def __init__(self, rules: dict[str, str]):
         self.rules = rules
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
-        """Raise `Forbidden` for a module that the rules name."""
+        """Raise `Forbidden` for a module that is in the rules."""
         reason = self.rules.get(name.split(".")[0])
         if reason is not None:
             raise Forbidden(f"importing {name} is not allowed here: {reason}")
 
 
 def guarded_import(original: Callable[..., Any], rules: dict[str, str]) -> Callable[..., Any]:
-    """Python's `__import__` for the student's file, which also refuses what is loaded already."""
+    """Make an `__import__` for the student's file that also refuses forbidden modules which are already loaded."""
 
     def guarded(name, globals=None, locals=None, fromlist=(), level=0):
         ForbiddenImports(rules).find_spec(name)

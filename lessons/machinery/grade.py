@@ -1,4 +1,4 @@
-"""Grade many submissions, each in its own processes: none can stop the others, and the table is always the same.
+"""Grade many submissions, each in its own processes: none can stop the others, and the results are reproducible.
 
 A submission is a folder (or a single file) with a student's files under their usual names, `03_attention.py`, at
 any depth (see `hand_in.py`). With `--lesson N` a file may also be called `exercise.py` or anything else.
@@ -52,10 +52,10 @@ class GradedSubmission:
 
 
 def find_submissions(folder: Path, only: Lesson | None) -> list[tuple[str, Lesson, HandIn]]:
-    """The submissions to grade: (student, lesson, what was handed in), sorted, and read into memory.
+    """Read the submissions to grade into memory: (student, lesson, hand-in), sorted.
 
     Args:
-        folder: one submission if it directly contains a lesson's file; otherwise every entry is a submission.
+        folder: a single submission if it directly contains a lesson's file; otherwise every entry is a submission.
         only: the one lesson to grade; None = every lesson that at least one student handed in.
 
     Raises:
@@ -86,7 +86,7 @@ def find_submissions(folder: Path, only: Lesson | None) -> list[tuple[str, Lesso
 
 
 def not_handed_in(lesson: Lesson, files: list[File]) -> UserError:
-    """The sentence for a student without a file for a lesson, with what is there instead."""
+    """The error for a student without a file for a lesson, which lists the files that are there instead."""
     names = ", ".join(str(file.path) for file in files[:5])
     return UserError(f"{lesson.name}.py was not handed in" + (f"; there are: {names}." if names else "."))
 
@@ -101,16 +101,16 @@ def grade(
     """Grade all submissions of a folder, `jobs` at a time; the result depends on the seed, but not on `jobs`.
 
     Args:
-        folder: the submissions.
+        folder: the folder with the submissions.
         only: the lesson; None = every lesson that was handed in.
-        jobs: how many to check in parallel.
-        log: called with a line for every graded submission.
-        seed: of the random cases, the same ones for everybody; None = only the visible cases.
+        jobs: the number of submissions to check in parallel.
+        log: a function that is called with a line for every graded submission.
+        seed: the seed of the random cases, which are the same for everybody; None = only the visible cases.
     """
     if lacking := confinement.missing():
         names = " and no ".join(lacking)
         log(f"Warning: this system has no {names}: only Python holds submissions back. See lessons/README.md.")
-    submissions = find_submissions(folder, only)  # reads everything, before any of it runs
+    submissions = find_submissions(folder, only)  # reads everything before any of it runs
     seeded = {lesson.name: Lesson(lesson.folder, seed) for _, lesson, _ in submissions}
     for lesson in seeded.values():
         for exercise in lesson.exercises:  # the reference results, computed once for all submissions
@@ -126,7 +126,7 @@ def grade(
     with ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
         try:
             return list(pool.map(grade_item, submissions))
-        except BaseException:  # Ctrl-C, which only the main thread hears
+        except BaseException:  # Ctrl-C, which only the main thread receives
             with no_more_workers():
                 pool.shutdown(cancel_futures=True)
             raise
@@ -151,7 +151,7 @@ def grade_submission(student: str, lesson: Lesson, hand_in: HandIn) -> GradedSub
 
 
 def as_table(graded: list[GradedSubmission]) -> str:
-    """One line for each submission: a sign for each exercise, the points, and the mistakes by name."""
+    """Format one line per submission: a sign for each exercise, the points, and the names of the mistakes."""
     lines = []
     for lesson in {item.lesson.name: item.lesson for item in graded}.values():
         rows = [item for item in graded if item.lesson.name == lesson.name]
@@ -170,7 +170,7 @@ def as_table(graded: list[GradedSubmission]) -> str:
 
 
 def as_csv(graded: list[GradedSubmission]) -> str:
-    """One line for each submission and exercise."""
+    """Format one line per submission and exercise."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["student", "lesson", "exercise", "status", "score", "max_score", "mistake"])
@@ -183,12 +183,12 @@ def as_csv(graded: list[GradedSubmission]) -> str:
 
 
 def defused(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula: a student chose part of these texts."""
+    """Make sure that no spreadsheet takes a cell for a formula: students control part of these texts."""
     return "'" + cell if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
 
 
 def as_json(graded: list[GradedSubmission]) -> str:
-    """All verdicts as JSON, with the feedback and the written answers."""
+    """Format all verdicts as JSON, with the feedback and the written answers."""
     return json.dumps([submission_as_json(item) for item in graded], indent=1, ensure_ascii=False) + "\n"
 
 
@@ -243,7 +243,7 @@ def as_gradescope(items: list[GradedSubmission]) -> dict[str, Any]:
 
 
 def render(graded: list[GradedSubmission], format: str) -> dict[str, str]:
-    """The rendered results by name: {"": text}, or for Gradescope {student: text of results.json}."""
+    """Render the results: {"": text}, or for Gradescope {student: text of results.json}."""
     if format != "gradescope":
         return {"": {"table": as_table, "json": as_json, "csv": as_csv}[format](graded)}
     texts = {}

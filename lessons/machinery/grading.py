@@ -1,7 +1,7 @@
-"""Right or wrong, and why: compare what a student's function did with what the reference did.
+"""Right or wrong, and why: compare a student's function with the reference, case by case.
 
 The first case that fails is the smallest, because authors put the small ones first. If a misconception produces the
-student's output on every failing case, that is the mistake, and it has a name. Otherwise `diagnosis` explains the first
+student's output on every failing case, that misconception is the mistake. Otherwise `diagnosis` explains the first
 failing case in general terms.
 """
 
@@ -23,9 +23,9 @@ from lessons.machinery.runner import RunResult
 from lessons.machinery.static_checks import string_constant
 
 RIGHT, WRONG, NOT_DONE = "right", "wrong", "not done"
-NOT_CHECKED = "not checked"  # for a reason that is not the student's: the machine was too busy, or the grader failed
+NOT_CHECKED = "not checked"  # not the student's fault: the machine was too busy, or the grader failed
 one_at_a_time = threading.Lock()  # references and misconceptions set the global random generators
-CASES_COMPARED = 8  # the smallest failing ones, in search of a mistake that explains some of them
+CASES_COMPARED = 8  # at most this many failing cases are searched for a mistake that explains some of them
 NUMBERS_ARE_RIGHT = ("inputs changed in place", "gradient does not flow", "wrong gradient")
 
 
@@ -36,12 +36,12 @@ class Verdict:
     Attributes:
         task: the exercise.
         status: RIGHT, WRONG, NOT_DONE or NOT_CHECKED.
-        mistake: the mistake's name: a misconception's, or a general one ("wrong shape").
-        why: what the code does, and what follows from it.
+        mistake: the name of the mistake: a misconception's, or a general one ("wrong shape").
+        why: what the code does, and the consequences.
         hint: what to think about next.
         section: the section of the lesson to read again.
-        example: the smallest case that fails, with the student's output beside the expected one.
-        failing, cases: how many cases fail, and how many there are.
+        example: the smallest failing case, with the student's output and the expected one.
+        failing, cases: the number of failing cases, and of all cases.
         notes: remarks that do not affect the score.
         printed: what the code printed for that case.
     """
@@ -66,13 +66,13 @@ class Verdict:
 
 @cache
 def reference_observations(exercise: Exercise) -> list[Observation]:
-    """What the reference does on every case."""
+    """Observe the reference on every case."""
     return observe_all(exercise, exercise.reference)
 
 
 @cache
 def misconception_observation(exercise: Exercise, code: Callable[..., Any], number: int) -> Observation:
-    """What one variant of a misconception does on one case. Most are told apart by a single case."""
+    """Observe one variant of a misconception on one case. A single case is enough to rule most of them out."""
     return round_trip(observe(code, exercise.cases[number], exercise.gradients))
 
 
@@ -82,17 +82,17 @@ def observe_all(exercise: Exercise, function) -> list[Observation]:
 
 
 def round_trip(observation: Observation) -> Observation:
-    """The observation after encoding and decoding."""
+    """Encode and decode an observation."""
     return Observation.from_json(observation.to_json())
 
 
 def grade_run(exercise: Exercise, run: RunResult, source: str, filename: str) -> Verdict:
-    """The verdict on one exercise from what was observed.
+    """Grade one exercise from the observations of a run.
 
     Args:
         exercise: the exercise.
-        run: what was observed when the student's file ran.
-        source: the file's text, to quote a line of it.
+        run: the observations from running the student's file.
+        source: the file's text, for quoting a line of it.
         filename: the file's name in messages.
     """
     if run.import_failure is not None and run.import_failure.kind == "NotStarted":
@@ -111,7 +111,7 @@ def grade_run(exercise: Exercise, run: RunResult, source: str, filename: str) ->
 def grade_observations(
     exercise: Exercise, observations: list[Observation], source: str = "", filename: str = ""
 ) -> Verdict:
-    """The verdict on one exercise from the observations of its cases, which may be incomplete."""
+    """Grade one exercise from the observations of its cases, which may be incomplete."""
     faults = [
         diagnose(exercise, case, reference, observation, source, filename)
         for case, reference, observation in zip(
@@ -163,9 +163,9 @@ def grade_observations(
 def match_misconception(
     exercise: Exercise, observations: list[Observation], failing: list[int]
 ) -> Misconception | None:
-    """The misconception whose outputs match the student's on every failing case.
+    """Find the misconception whose outputs match the student's on every failing case.
 
-    Among several, prefer the one that also agrees where the student is right; then the first.
+    Among several, prefer one that also agrees where the student is right, then the first.
     """
     if any(was_stopped(observations[i]) for i in failing):
         return None
@@ -202,13 +202,13 @@ def name_in_part(
     """Name the known mistake that explains only some of the failing cases: often there are two mistakes.
 
     Args:
-        verdict: gets the name, with "perhaps", an explanation and a hint.
+        verdict: the verdict, which gets the name (with "perhaps"), an explanation and a hint.
         exercise: the exercise.
-        observations: what the student's function did.
+        observations: the observations of the student's function.
         failing: the failing cases, whose values are wrong.
 
     Returns:
-        The first case that the mistake explains, to be shown; None if nothing known explains any.
+        The first case that the mistake explains, to be shown; None if no known mistake explains any.
     """
     found: list[tuple[Misconception, list[int]]] = []
     remaining = [i for i in failing if not was_stopped(observations[i])]
@@ -237,7 +237,7 @@ def name_in_part(
 def explains_most(
     exercise: Exercise, observations: list[Observation], failing: list[int]
 ) -> tuple[Misconception | None, list[int]]:
-    """The first of the misconceptions that match the student's output on most of the failing cases, and these cases."""
+    """The misconception that matches the student's output on the most failing cases (else the first), and the cases."""
     best: list[int] = []
     result: tuple[Misconception | None, Callable[..., Any] | None] = None, None
     for misconception in exercise.misconceptions:

@@ -1,7 +1,7 @@
-"""A student's hand-in as it comes: scripts, notebooks, zip files, in any folder, under the names that platforms give.
+"""A student's hand-in in any form: scripts, notebooks, zip files, in any folder, under the names that platforms use.
 
-Everything is read into memory here, before any of it runs, and nothing is unpacked on the disk. What cannot be read
-becomes a sentence: no hand-in is silently absent.
+Everything is read into memory here before any of it runs, and nothing is unpacked to disk. A file that cannot be read
+becomes an error message, so no hand-in is silently dropped.
 """
 
 import io
@@ -19,14 +19,14 @@ from llmasos.errors import UserError
 MAX_FILE_SIZE = 1_000_000  # bytes of a student's file
 MAX_ZIP_FILES = 1_000
 ENDINGS = (".py", ".ipynb", ".py.txt")
-PLATFORM = re.compile(  # what Moodle and Canvas make of a name: the student's number, the submission's, and more
+PLATFORM = re.compile(  # what Moodle and Canvas add to a name: the student's number, the submission's, and more
     r"(?P<name>.+?)(_LATE)?(_(?P<number>\d+)(_\d+)*)?(_assignsubmission_(file|onlinetext))?[_\s-]*", re.IGNORECASE
 )
 
 
 @dataclass(frozen=True)
 class File:
-    """One file of a hand-in: its path inside it, and its bytes; or why these cannot be had."""
+    """One file of a hand-in: its path within the hand-in, and its bytes or the reason why they cannot be read."""
 
     path: PurePosixPath
     data: bytes | UserError
@@ -34,12 +34,12 @@ class File:
 
 @dataclass(frozen=True)
 class HandIn:
-    """What one student handed in for one lesson.
+    """One student's hand-in for one lesson.
 
     Attributes:
         name: the file's name, for messages.
-        source: its text as Python reads it, or why there is none.
-        helpers: the modules beside it: file name → text.
+        source: the file's text as Python reads it, or the reason why it cannot be read.
+        helpers: the modules in the same folder: file name → text.
     """
 
     name: str
@@ -48,7 +48,7 @@ class HandIn:
 
 
 def files_of(entry: Path) -> list[File]:
-    """Every file of a hand-in (a folder, a file or a zip file), also those in zip files; the outermost first."""
+    """Every file of a hand-in (a folder, a file or a zip file), including those in zip files, the outermost first."""
     paths = sorted(path for path in entry.rglob("*") if path.is_file()) if entry.is_dir() else [entry]
     files: list[File] = []
     for path in paths:
@@ -65,7 +65,7 @@ def files_of(entry: Path) -> list[File]:
 
 
 def read(path: Path) -> bytes | UserError:
-    """A file's bytes, unless it is too large or cannot be read."""
+    """Read a file's bytes; return an error if it is too large or cannot be read."""
     try:
         size = path.stat().st_size
         if size > MAX_FILE_SIZE:
@@ -76,7 +76,7 @@ def read(path: Path) -> bytes | UserError:
 
 
 def unzip(path: Path, inside: PurePosixPath) -> Iterator[File]:
-    """The solutions in a zip file, read in memory: names cannot lead out of it, and sizes are limited."""
+    """Read the solutions in a zip file into memory, safe from names that lead elsewhere and from huge contents."""
     try:
         with zipfile.ZipFile(path) as archive:
             for member in archive.infolist()[:MAX_ZIP_FILES]:
@@ -92,7 +92,7 @@ def unzip(path: Path, inside: PurePosixPath) -> Iterator[File]:
 
 
 def belongs_to(file: File, lesson: Lesson) -> bool:
-    """Whether a file's name says that it is for this lesson: 03_attention.py, jane_03_attention (1).py."""
+    """Whether a file's name contains the lesson's: 03_attention.py, jane_03_attention (1).py."""
     name = file.path.name.lower()
     if not name.endswith(ENDINGS):
         return False
@@ -101,12 +101,12 @@ def belongs_to(file: File, lesson: Lesson) -> bool:
 
 
 def find_hand_in(files: list[File], lesson: Lesson, any_name: bool) -> HandIn | None:
-    """The hand-in for a lesson, or None.
+    """Find the hand-in for a lesson. Returns None if there is none.
 
     Args:
         files: the student's files (see `files_of`).
         lesson: the lesson.
-        any_name: whether a file without the lesson's name counts: exercise.py, or the only one there is.
+        any_name: whether a file without the lesson's name counts: exercise.py, or the only file.
     """
     solutions = [file for file in files if file.path.name.lower().endswith(ENDINGS)]
     named = [file for file in solutions if belongs_to(file, lesson)]
@@ -127,7 +127,7 @@ def find_hand_in(files: list[File], lesson: Lesson, any_name: bool) -> HandIn | 
 
 
 def helpers_of(solution: File, files: list[File]) -> dict[str, str]:
-    """The modules beside a solution."""
+    """The modules in the same folder as a solution."""
     helpers = {}
     for file in files:
         beside = file is not solution and file.path.parent == solution.path.parent and file.path.suffix == ".py"
@@ -138,7 +138,7 @@ def helpers_of(solution: File, files: list[File]) -> dict[str, str]:
 
 
 def text_of(file: File) -> str | UserError:
-    """A file's text as Python reads it; of a notebook, its code cells in order."""
+    """Decode a file's text as Python does; for a notebook, that of its code cells in order."""
     if isinstance(file.data, UserError):
         return file.data
     try:
@@ -154,7 +154,7 @@ def text_of(file: File) -> str | UserError:
 
 
 def decode(data: bytes) -> str:
-    """Bytes as text: UTF-8 with or without its mark, the encoding named in the first two lines, or UTF-16."""
+    """Decode bytes: UTF-8 with or without a byte-order mark, the encoding named in the first two lines, or UTF-16."""
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         text = data.decode("utf-16")
     else:
@@ -171,9 +171,9 @@ def code_of_notebook(text: str) -> str:
 
 
 def by_student(entries: list[Path], lessons: list[Lesson]) -> dict[str, list[Path]]:
-    """Student → files and folders, by their names without what platforms and lessons add: Doe_12_03_attention → Doe.
+    """Group files and folders by student, without the additions of platforms and lessons: Doe_12_03_attention → Doe.
 
-    If two students have the same name, the platform's number stays.
+    If two students have the same name, the platform's number is kept.
     """
     identities = {entry: identity_of(entry, lessons) for entry in entries}
     numbers: dict[str, set[str]] = {}

@@ -1,4 +1,4 @@
-"""What a `lesson.py` may call: the student's own functions, predictions, and results next to the stated ones."""
+"""The functions for a `lesson.py`: the student's own code, predictions, and results next to the stated ones."""
 
 import importlib.util
 import json
@@ -22,11 +22,11 @@ def seed(default: int = 0) -> int:
 
 
 def part(name: str, ours: Callable[..., Any]) -> Callable[..., Any]:
-    """The student's own function under `run N --mine`, if it is done; otherwise the library's.
+    """Return the student's own function in `run N --mine`, if it is done; otherwise the library's.
 
     Args:
-        name: an exercise of the running lesson.
-        ours: the fallback, with the same arguments and results.
+        name: the name of an exercise of the running lesson.
+        ours: the library's function, with the same arguments and results.
     """
     lesson_name = os.environ.get(MINE)
     if not lesson_name:
@@ -54,7 +54,7 @@ def part(name: str, ours: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def predict(question: str) -> None:
-    """Ask for a prediction. At a terminal it waits for an answer; the next cell gives the result."""
+    """Ask for a prediction. At a terminal, wait for an answer; the next cell shows the result."""
     print(f"\n? Predict: {question}")
     if sys.stdin is not None and sys.stdin.isatty() and "ipykernel" not in sys.modules:
         try:
@@ -72,7 +72,7 @@ def result(name: str, value: float, expected: float, spread: float) -> float:
         name: what was measured, with its unit.
         value: the measured value.
         expected: the mean over several seeds, as stated in the lesson's text.
-        spread: how far a run may be from it, slightly more than the seeds differed.
+        spread: the largest allowed distance from it, slightly more than the differences between seeds.
     """
     verdict = "as expected" if abs(value - expected) <= spread else "NOT as expected"
     stated = f"{expected:.4g}" if abs(expected) < 10_000 else f"{expected:g}"
@@ -88,9 +88,9 @@ def run_lesson(lesson: Lesson, mine: bool = False, seed: int | None = None, resu
 
     Args:
         lesson: the lesson to run.
-        mine: use the student's functions.
-        seed: replaces the lesson's default seed.
-        results: a file to append the lesson's results to.
+        mine: whether to use the student's functions.
+        seed: the seed instead of the lesson's default.
+        results: the file to which the lesson's results are appended.
     """
     settings = {MINE: lesson.name if mine else "", SEED: seed, RESULTS: results}
     os.environ.update({name: str(value) for name, value in settings.items() if value is not None})
@@ -101,6 +101,6 @@ def run_lesson(lesson: Lesson, mine: bool = False, seed: int | None = None, resu
                 if line.startswith("#"):
                     heading = line.lstrip("# ")
                     print(f"\n{heading}\n{'─' * len(heading)}")
-        else:  # the line breaks before it make the line numbers of an error those of the file
+        else:  # with the line breaks before it, line numbers in errors are those of the file
             code = compile("\n" * (cell.line - 1) + cell.text, str(lesson.path), "exec")
             exec(code, namespace)

@@ -1,7 +1,7 @@
-"""Mechanical mutants: right solutions with one small change each, to find out what the cases of an exercise miss.
+"""Mutation testing: make one small change in a right solution, to find out what the cases of an exercise miss.
 
 Every solution that is known to be right, the reference and the accepted ones, is changed in one place: an operator, a
-constant, an axis, a bound of a slice, a line left out or swapped with the next. A mutant that the cases accept
+constant, an axis, a slice bound, a line that is left out or swapped with the next. A mutant that the cases accept
 **survives**: either it breaks no promise of the docstring, or a case is missing. Survivors that break no promise are
 listed, each with the reason, in the lesson's `equivalent_mutants.json`: {exercise: {reason: [changes]}}.
 
@@ -31,9 +31,9 @@ from lessons.machinery.execution import observe
 from lessons.machinery.exercises import Exercise
 from lessons.machinery.grading import observe_all, reference_observations, round_trip
 
-CONTEXT = 16  # characters of source text that tell a reader where a change is
-SECONDS = 1  # of processor time per case: a change may turn a loop into an endless one
-MEMORY = 8 * 2**30  # bytes of address space: a change may turn a size into an enormous one
+CONTEXT = 16  # characters of source text that show a reader where a change is
+SECONDS = 1  # of processor time per case: a change may make a loop endless
+MEMORY = 8 * 2**30  # bytes of address space: a change may make a size enormous
 
 COMPARISONS = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
@@ -71,8 +71,8 @@ class Mutant:
 def survivors(lesson: Lesson, exercise: Exercise) -> list[Mutant]:
     """The mutants of an exercise that all its cases accept and that are not listed as equivalent."""
     known = equivalent_changes(lesson).get(exercise.name, set())
-    for solution in (exercise.reference, *exercise.accepted.values()):  # what is loaded on first use is loaded now:
-        observe_all(exercise, solution)  # it must not count as time that a mutant took
+    for solution in (exercise.reference, *exercise.accepted.values()):  # do all lazy loading now,
+        observe_all(exercise, solution)  # so that it does not count towards a mutant's time
     return [m for m in mutants(lesson, exercise) if m.change not in known and survives(exercise, m.function)]
 
 
@@ -82,7 +82,7 @@ def survives(exercise: Exercise, function: Callable[..., Any]) -> bool:
         try:
             with limits():
                 observation = round_trip(observe(function, case, exercise.gradients))
-        except TooSlow:  # the alarm rang between two lines of `observe` itself
+        except TooSlow:  # the alarm fired between two lines of `observe` itself
             return False
         if diagnose(exercise, case, reference, observation, "", "") is not None:
             return False
@@ -100,7 +100,7 @@ def equivalent_changes(lesson: Lesson) -> dict[str, set[str]]:
 
 
 def mutants(lesson: Lesson, exercise: Exercise) -> Iterator[Mutant]:
-    """All mutants of the reference and the accepted solutions of an exercise, without duplicates."""
+    """Yield all mutants of the reference and the accepted solutions of an exercise, without duplicates."""
     seen = set()
     for name, (entry, definitions, namespace) in solutions(lesson, exercise).items():
         for change, mutated_entry, mutated in changed_sources(entry, definitions):
@@ -114,11 +114,11 @@ def mutants(lesson: Lesson, exercise: Exercise) -> Iterator[Mutant]:
 
 
 def solutions(lesson: Lesson, exercise: Exercise) -> dict[str, tuple[ast.expr, list[ast.stmt], dict[str, Any]]]:
-    """The right solutions of an exercise: name → expression, the functions it uses, and the names these see."""
+    """The right solutions of an exercise: name → expression, the functions that it uses, and their namespace."""
     call = exercise_call(lesson.checks, exercise)
     keywords = {keyword.arg: keyword.value for keyword in call.keywords}
     wrong = ast.List([keywords.get("misconceptions") or call.args[4]], ast.Load())
-    shared = {node.name for node in definitions_used(wrong, lesson.checks)}  # with parameters that make it wrong
+    shared = {node.name for node in definitions_used(wrong, lesson.checks)}  # wrong only with certain parameters
     expressions = {"reference": keywords.get("reference") or call.args[2]}
     if isinstance(accepted := keywords.get("accepted"), ast.Dict):
         expressions |= {
@@ -127,7 +127,7 @@ def solutions(lesson: Lesson, exercise: Exercise) -> dict[str, tuple[ast.expr, l
     found = {}
     for name, expression in expressions.items():
         function = exercise.reference if name == "reference" else exercise.accepted[name]
-        if isinstance(expression, ast.Attribute) and inspect.isfunction(function):  # it is the library's own
+        if isinstance(expression, ast.Attribute) and inspect.isfunction(function):  # a function of the library
             module = importlib.import_module(function.__module__)
             expression = ast.Name(function.__name__, ast.Load())
         else:
@@ -142,7 +142,7 @@ def solutions(lesson: Lesson, exercise: Exercise) -> dict[str, tuple[ast.expr, l
 
 
 def exercise_call(checks: ModuleType, exercise: Exercise) -> ast.Call:
-    """The call `Exercise(…)` in checks.py that makes this exercise."""
+    """The call `Exercise(…)` in checks.py that defines this exercise."""
     for node in ast.walk(parse(checks)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Exercise":
             names = [k.value for k in node.keywords if k.arg == "name"] + node.args[:1]
@@ -184,7 +184,7 @@ def build(entry: ast.expr, definitions: list[ast.stmt], namespace: dict[str, Any
 
 
 def changed_sources(entry: ast.expr, definitions: list[ast.stmt]) -> Iterator[tuple[str, ast.expr, list[ast.stmt]]]:
-    """Every change of a solution: what changed, the new expression, the new functions."""
+    """Yield every change of a solution: its description, the new expression, the new functions."""
     whole = ast.Module([*definitions, ast.Expr(entry)], [])
     for number, place in enumerate(ast.walk(whole)):
         if place is whole.body[-1] or is_annotation(whole, place):
@@ -202,7 +202,7 @@ def changed_sources(entry: ast.expr, definitions: list[ast.stmt]) -> Iterator[tu
 
 
 def enclosing(tree: ast.AST, node: ast.AST) -> ast.AST:
-    """The smallest expression around a node that says where it is, or the node itself if it is a statement."""
+    """The smallest expression around a node that shows where it is, or the node itself if it is a statement."""
     small = ast.expr | ast.Slice | ast.keyword | ast.Assign | ast.AugAssign | ast.Return
     while isinstance(node, ast.expr | ast.Slice | ast.keyword) and len(ast.unparse(node)) < CONTEXT:
         parent = next(p for p in ast.walk(tree) if any(child is node for child in ast.iter_child_nodes(p)))
@@ -223,7 +223,7 @@ def is_annotation(tree: ast.AST, node: ast.AST) -> bool:
 
 
 def independent(first: ast.stmt, second: ast.stmt) -> bool:
-    """Whether the order of two assignments cannot matter, since neither uses or calls anything of the other."""
+    """Whether the order of two assignments cannot matter, because neither uses or calls anything from the other."""
     if not all(isinstance(line, ast.Assign) for line in (first, second)):
         return False
     written, used = [], []
@@ -235,14 +235,14 @@ def independent(first: ast.stmt, second: ast.stmt) -> bool:
 
 
 def source_lines(node: ast.AST | list[ast.stmt]) -> list[str]:
-    """A node as lines of source text."""
+    """Convert a node to lines of source text."""
     nodes = node if isinstance(node, list) else [node]
     texts = ["(nothing)" if isinstance(n, ast.Pass) else ast.unparse(n) for n in nodes]
     return [line.strip() for text in texts for line in text.splitlines()]
 
 
 def describe_change(before: list[str], after: list[str]) -> str:
-    """The lines that differ, as "before → after"; empty if none do."""
+    """Format the lines that differ as "before → after"; empty if none do."""
     while before and after and before[0] == after[0]:
         before, after = before[1:], after[1:]
     while len(before) > 1 and len(after) > 1 and before[-1] == after[-1]:
@@ -251,7 +251,7 @@ def describe_change(before: list[str], after: list[str]) -> str:
 
 
 def substitute(tree: ast.AST, old: ast.AST, new: Any) -> None:
-    """Put a node, or a list of statements, in another's place."""
+    """Replace a node by another one, or by a list of statements."""
     for parent in ast.walk(tree):
         for name, value in ast.iter_fields(parent):
             if value is old:
@@ -264,7 +264,7 @@ def substitute(tree: ast.AST, old: ast.AST, new: Any) -> None:
 
 
 def changes(node: ast.AST) -> list[Any]:
-    """The changed versions of one node; a list of statements takes the place of a statement."""
+    """The changed versions of one node; a list of statements replaces a statement."""
     options: list[Any] = []
 
     def variant(**fields: Any) -> None:
@@ -313,7 +313,7 @@ def changes(node: ast.AST) -> list[Any]:
 
 
 def changed_calls(node: ast.Call) -> list[ast.expr]:
-    """A call with a related function, without a flag, or left out."""
+    """The changed versions of a call: a related function, without a flag, or left out."""
     options: list[ast.expr] = []
     name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
     if name in RENAMES:
@@ -335,7 +335,7 @@ def changed_calls(node: ast.Call) -> list[ast.expr]:
 
 
 def other_constants(value: Any) -> list[Any]:
-    """Neighbors of a constant."""
+    """Return the neighbors of a constant."""
     if isinstance(value, bool):
         return [not value]
     if isinstance(value, int):
@@ -346,13 +346,13 @@ def other_constants(value: Any) -> list[Any]:
 
 
 def is_text(node: ast.BinOp) -> bool:
-    """Whether an operator joins texts."""
+    """Whether an operator concatenates strings."""
     sides = (node.left, node.right)
     return any(isinstance(side, ast.JoinedStr) or isinstance(getattr(side, "value", None), str) for side in sides)
 
 
 def is_docstring(node: ast.AST) -> bool:
-    """Whether a statement is only a text."""
+    """Whether a statement is only a string."""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
@@ -365,7 +365,7 @@ class TooSlow(BaseException):
 
 @contextmanager
 def limits() -> Iterator[None]:
-    """Stop a mutant that does not end, or asks for enormous memory (where the system can)."""
+    """Stop a mutant that does not end, or (where the system supports it) allocates enormous amounts of memory."""
     if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
         yield
         return

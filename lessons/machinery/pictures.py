@@ -1,6 +1,6 @@
-"""Pictures for lessons: as a PNG in `runs/lessons/` where matplotlib is installed, as text in the terminal otherwise.
+"""Pictures for lessons: a PNG in `runs/lessons/` if matplotlib is installed, otherwise text in the terminal.
 
-In a notebook matplotlib shows them in place.
+In a notebook, matplotlib shows them inline.
 """
 
 import math
@@ -12,7 +12,7 @@ from pathlib import Path
 from lessons.machinery.workspace import Workspace
 from llmasos.storage.atomic import set_aside, write_file
 
-MADE_BY = "llmasos lessons"  # stands in every picture that a lesson saves
+MADE_BY = "llmasos lessons"  # in the metadata of every picture that a lesson saves
 
 SHADES = " ░▒▓█"
 MARKS = "●○×+◆△□"
@@ -25,8 +25,8 @@ def heatmap(
     """Draw numbers from 0 to 1 as shades, one row per line.
 
     Args:
-        matrix: (R, C) numbers; the largest of a row is darkest.
-        rows, columns: their names. Column names longer than two characters are written vertically.
+        matrix: (R, C) numbers; the largest in a row is the darkest.
+        rows, columns: the names of rows and columns. Column names longer than two characters are written vertically.
         title: the title.
         file: the PNG's name without the extension.
     """
@@ -83,7 +83,7 @@ def pieces(rows: dict[str, Sequence[str]], title: str, file: str) -> None:
     """Draw texts cut into tokens, one text per line.
 
     Args:
-        rows: name → the tokens of a text, in order. Write invisible ones (a space, half a character) as something
+        rows: name → the tokens of a text, in order. Represent invisible ones (a space, half a character) by something
             visible.
         title: the title.
         file: the PNG's name without the extension.
@@ -115,7 +115,7 @@ def choices(
     Args:
         names: the items' names.
         values: the lengths of their bars.
-        rules: a rule's name → for each item, whether it is kept.
+        rules: name of a rule → for each item, whether it is kept.
         title: the title.
         file: the PNG's name without the extension.
     """
@@ -144,7 +144,7 @@ def choices(
 
 
 def pyplot():
-    """matplotlib's pyplot, or None where it is not installed or LLMASOS_TEXT_PICTURES asks for text."""
+    """matplotlib's pyplot, or None if it is not installed or LLMASOS_TEXT_PICTURES is set."""
     if os.environ.get("LLMASOS_TEXT_PICTURES"):
         return None
     try:
@@ -159,7 +159,7 @@ def pyplot():
 
 
 def save(plot, figure, file: str, title: str) -> None:
-    """Save the PNG and print its path; in a notebook, also show it. Another program's file is renamed, not lost."""
+    """Save the PNG and print its path; in a notebook, also show it. A file from another program is renamed first."""
     path: Path = Workspace.default().runs / f"{file}.png"
     figure.tight_layout()
     if path.exists() and MADE_BY.encode() not in path.read_bytes():

@@ -1,7 +1,7 @@
-"""Run a student's file in a worker process, and return what was observed, whatever the file does.
+"""Run a student's file in a worker process and return the observations, whatever the file does.
 
-The worker has a time limit for every case. A function that does not return even when its alarm fires (an endless
-call inside torch, or an `except` that swallows everything) is killed from here, with all its descendants, and a new
+The worker has a time limit for every case. A function that does not return even when the alarm fires (an endless
+call inside torch, or an `except` that swallows everything) is killed from here with all its child processes, and a new
 worker continues with the remaining exercises. So an endless loop costs one exercise, not the others.
 """
 
@@ -39,11 +39,11 @@ stopping = threading.Event()
 
 @dataclass
 class RunResult:
-    """What was observed when one file ran.
+    """The observations from running one file.
 
     Attributes:
         observations: exercise → the observations of its cases, up to where it stopped.
-        import_failure: why the file could not be imported, or None.
+        import_failure: the reason why the file could not be imported, or None.
         printed: what the file printed during a failed import.
     """
 
@@ -59,14 +59,14 @@ def run_file(
     memory: int = MEMORY_LIMIT,
     helpers: dict[str, str] | None = None,
 ) -> RunResult:
-    """Run the named exercises of a student's file on all their cases.
+    """Run the given exercises of a student's file on all their cases.
 
     Args:
         source: the text of the student's file.
         lesson: the lesson.
-        names: the exercises to run.
-        memory: bytes it may use on top of what torch uses.
-        helpers: modules handed in beside it: path → text.
+        names: the names of the exercises to run.
+        memory: the bytes that it may use on top of torch's own use.
+        helpers: the modules handed in with it: path → text.
     """
     run, remaining, deadline = RunResult(), list(names), time.monotonic() + SUBMISSION_SECONDS
     while remaining:
@@ -91,7 +91,7 @@ def run_worker(
     run: RunResult,
     helpers: dict[str, str] | None = None,
 ) -> list[str]:
-    """Start one worker, add what it observes to `run`, and return the exercises left for the next worker."""
+    """Start one worker, add its observations to `run`, and return the exercises left for the next worker."""
     folder = Path(tempfile.mkdtemp(prefix="llmasos-check-")).resolve()
     try:
         exercises = [lesson.exercise(name) for name in names]
@@ -120,7 +120,7 @@ def run_worker(
 
 
 def pack(exercise: Exercise, lesson: Lesson) -> dict[str, Any]:
-    """One exercise for a worker: its cases as source, what is forbidden, and its limits; nothing that is right."""
+    """Prepare an exercise for a worker: its cases as source, what is forbidden, and its limits, but no solutions."""
     rules, module = forbidden_names(exercise), getattr(exercise.reference, "__module__", "")
     if not exercise.allow_library and module.startswith(LIBRARY + "."):
         rules[f"{module}.{exercise.reference.__qualname__}"] = LIBRARY_REASON
@@ -132,7 +132,7 @@ def pack(exercise: Exercise, lesson: Lesson) -> dict[str, Any]:
 
 @contextmanager
 def no_more_workers() -> Iterator[None]:
-    """While open, workers are killed, and the threads that wait for them end with KeyboardInterrupt."""
+    """Kill workers while this context is open; the threads that wait for them end with KeyboardInterrupt."""
     stopping.set()
     for worker in list(running):
         kill_worker(worker)
@@ -143,7 +143,7 @@ def no_more_workers() -> Iterator[None]:
 
 
 def clean_environment(folder: Path) -> dict[str, str]:
-    """The worker's environment variables: program paths, but nothing personal."""
+    """The worker's environment variables: program paths, but nothing private."""
     kept = (
         "PATH", "SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "VIRTUAL_ENV", "LLMASOS_LESSONS_LAYERS",
     )  # fmt: skip
@@ -156,7 +156,7 @@ def clean_environment(folder: Path) -> dict[str, str]:
 
 
 def listen(worker: subprocess.Popen, lesson: Lesson, names: list[str], deadline: float, run: RunResult) -> list[str]:
-    """Record the worker's messages in `run`; return the exercises it did not reach."""
+    """Record the worker's messages in `run`; return the exercises that it did not reach."""
     lines: queue.Queue[str | None] = queue.Queue()
     threading.Thread(target=read_lines, args=(worker, lines), daemon=True).start()
     timeout, current, left, is_ready = START_SECONDS, None, list(names), False
@@ -197,7 +197,7 @@ def listen(worker: subprocess.Popen, lesson: Lesson, names: list[str], deadline:
 
 
 def record_failure(run: RunResult, left: list[str], current: str | None, failure: Failure) -> list[str]:
-    """Record a failure for the current exercise, or for the whole file if none has begun; return what is left."""
+    """Record a failure for the current exercise, or for the whole file if none has begun; return the remaining ones."""
     if current is None:
         run.import_failure = failure
         return []
@@ -206,7 +206,7 @@ def record_failure(run: RunResult, left: list[str], current: str | None, failure
 
 
 def read_lines(worker: subprocess.Popen, lines: "queue.Queue[str | None]") -> None:
-    """Put the worker's lines into the queue, then None at the end or when it sends too much."""
+    """Put the worker's lines into the queue, and None at the end or when it sends too much."""
     budget = MAX_OUTPUT
     try:
         while budget > 0 and (line := worker.stdout.readline(budget)):

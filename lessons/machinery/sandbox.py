@@ -1,19 +1,19 @@
-"""Limits for a process that runs a student's code.
+"""Restrictions for a process that runs a student's code.
 
-Four layers, each of which uses what the machine offers:
+Four layers, each used where the machine supports it:
 
 1. **Namespaces** (Linux, where ordinary users may create them): a network without connections, a separate process
-   tree, which the kernel kills as a whole when its first process ends, and a folder of its own in memory, which holds
+   tree, which the kernel kills as a whole when its first process ends, and a private folder in memory, which holds
    LARGEST_FOLDER bytes and MOST_FILES files.
 2. **Resource limits** (Linux, macOS): memory, processor time, the size and number of open files.
-3. **Landlock and seccomp** (Linux, see `confinement.py`): no file but Python's own and those in that folder, no other
-   program, process, thread, connection or signal, not even for machine code.
-4. **Python's own doors** (everywhere): an audit hook, to which Python reports what it is about to do, and a table of
-   functions that it does not report. It gives the sentence that the student reads, and is all there is on systems
-   without the other layers: machine code bypasses it.
+3. **Landlock and seccomp** (Linux, see `confinement.py`): no files except Python's own and those in that folder, and no
+   other program, process, thread, connection or signal, not even from machine code.
+4. **Python's own entry points** (everywhere): an audit hook, to which Python reports what it is about to do, and
+   replacements for functions that it does not report. This layer produces the message for the student. On systems
+   without the other layers it is the only one, and machine code bypasses it.
 
 Results are always decided in another process (see `runner.py` and `grading.py`), which alone knows the references.
-For tests, `LLMASOS_LESSONS_LAYERS` is kernel (without layer 4) or python (without layer 3).
+For tests, `LLMASOS_LESSONS_LAYERS` can be kernel (without layer 4) or python (without layer 3).
 """
 
 import ctypes
@@ -76,12 +76,12 @@ WRITING_EVENTS = {
 }  # fmt: skip
 READING_EVENTS = {"os.listdir", "os.scandir", "os.chdir", "os.listxattr", "os.getxattr", "shutil.copyfile",
                   "shutil.copytree"}  # fmt: skip
-# What Python does without reporting it: where it is → the names.
+# Functions that Python runs without reporting them: owner → names.
 UNREPORTED = {
     "posix": "mkfifo mknod memfd_create eventfd chroot setuid setgid setgroups setsid setpgid pidfd_open nice openpty "
     "sched_setaffinity setpriority unshare setns",
     "_thread": "start_new_thread start_new start_joinable_thread", "_posixsubprocess": "fork_exec",
-    "_dbm": "open", "_gdbm": "open",  # which open files without a word
+    "_dbm": "open", "_gdbm": "open",  # these open files without an audit event
     "_multiprocessing": "SemLock", "_posixshmem": "shm_open", "_socket": "socketpair", "faulthandler": "register",
     "_interpreters": "create", "_xxsubinterpreters": "create",
     "torch._C": "import_ir_module _import_ir_module_from_package _gds_load_storage _load_jit_module_from_file "
@@ -92,17 +92,17 @@ UNREPORTED = {
     "torch": "from_file", "torch._VF": "from_file", "torch._C._VariableFunctions": "from_file",
     "torch.ops.aten": "from_file",
 }  # fmt: skip
-# The same for what opens the file it is given: the name of a file is checked, an object in memory is not.
+# The same for functions that open a given file: a file name is checked, an object in memory is not.
 OPENERS = {"torch._C": "PyTorchFileReader PyTorchFileWriter"}
 
 
 def enter_namespaces(folder: str | None = None) -> None:
     """Continue in a child process with its own process tree and no network, where the system allows it.
 
-    The parent only waits and exits with the child's status. Call this before any thread starts.
+    The parent only waits, and exits with the child's status. Call this before any thread starts.
 
     Args:
-        folder: becomes a folder in memory that only this process sees.
+        folder: the path of a folder in memory that only this process sees.
     """
     if not sys.platform.startswith("linux"):
         return
@@ -123,15 +123,15 @@ def enter_namespaces(folder: str | None = None) -> None:
     if child:
         _, status = os.waitpid(child, 0)
         os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
-    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # if the waiting parent dies, so does this process, and its tree
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # if the waiting parent dies, so does this process with its tree
 
 
 def limit_resources(memory: int, seconds: float) -> None:
-    """Set what this process may use from now on.
+    """Limit the resources that this process may use from now on.
 
     Args:
-        memory: bytes on top of current use (torch alone takes several hundred megabytes).
-        seconds: of processor time.
+        memory: the bytes on top of the current use (torch alone takes several hundred megabytes).
+        seconds: the seconds of processor time.
     """
     if resource is None:
         return
@@ -152,7 +152,7 @@ def limit_resources(memory: int, seconds: float) -> None:
 
 
 def data_in_use() -> int | None:
-    """This process's private memory in bytes, as Linux counts it for RLIMIT_DATA; None on other systems."""
+    """This process's private memory in bytes, as counted by Linux for RLIMIT_DATA; None on other systems."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmData"))
@@ -161,10 +161,10 @@ def data_in_use() -> int | None:
 
 
 def readable_places(allow_library: bool) -> tuple[list[Path], list[Path]]:
-    """What a worker may read: (Python, its packages and its shared libraries; folders whose names it may only list).
+    """The paths that a worker may read: (Python, its packages and shared libraries; folders that it may only list).
 
     Args:
-        allow_library: whether llmasos is part of it. The course never is.
+        allow_library: whether llmasos is included. The course never is.
     """
     root = Path(__file__).resolve().parents[2]
     places = {*sysconfig.get_paths().values(), *filter(None, sys.path), *site.getsitepackages()}
@@ -182,10 +182,10 @@ def readable_places(allow_library: bool) -> tuple[list[Path], list[Path]]:
 
 
 def confine(folder: Path, allow_library: bool) -> None:
-    """Give up, for good, every right that no exercise needs.
+    """Permanently give up every right that no exercise needs.
 
     Args:
-        folder: where it may read and write.
+        folder: the folder in which the code may read and write.
         allow_library: whether the code may import llmasos.
     """
     readable, listable = readable_places(allow_library)
@@ -198,12 +198,12 @@ def confine(folder: Path, allow_library: bool) -> None:
 
 
 def close_doors(folder: Path, readable: list[Path], hidden: list[Path]) -> None:
-    """Make Python refuse every operation that no exercise needs, those it reports and those it does not.
+    """Make Python refuse every operation that no exercise needs, whether or not it reports them to audit hooks.
 
     Args:
-        folder: where it may read and write.
-        readable: where it may read.
-        hidden: exceptions inside `readable`.
+        folder: the folder in which the code may read and write.
+        readable: the paths that it may read.
+        hidden: the exceptions inside `readable`.
     """
     home = os.path.realpath(folder)
     both = {str(path) for path in readable} | {os.path.realpath(path) for path in readable}
@@ -253,7 +253,7 @@ def close_doors(folder: Path, readable: list[Path], hidden: list[Path]) -> None:
 
 
 def plain_text(path: Any) -> str:
-    """A path as text, without calling any method that the code may have written."""
+    """Convert a path to text without calling any method that the student's code may have defined."""
     if isinstance(path, bytes):
         path = bytes.decode(path, "utf-8", "surrogateescape")
     elif type(path).__module__.startswith("pathlib"):
@@ -264,7 +264,7 @@ def plain_text(path: Any) -> str:
 
 
 def absolute(path: str, home: str) -> str:
-    """The absolute path, by its text alone: nobody can make links here, nor change how this is computed."""
+    """Make a path absolute from its text alone: the code can neither create links nor change this computation."""
     if os.name == "nt":
         return os.path.realpath(path)
     parts: list[str] = []
@@ -282,7 +282,7 @@ def within(path: str, places: tuple[str, ...]) -> bool:
 
 
 def refusal_of(name: str) -> Callable[..., Any]:
-    """A function that only refuses."""
+    """Make a function that only raises the refusal."""
 
     def refuse(*args: Any, **kwargs: Any):
         raise SandboxViolation(f"the code tried to use {name}, which no exercise needs")
@@ -291,7 +291,7 @@ def refusal_of(name: str) -> Callable[..., Any]:
 
 
 def checked_opener(owner: str, name: str, check: Callable[[Any, bool], None]) -> Callable[..., Any]:
-    """The function, after a look at the file that it is asked to open."""
+    """Wrap a function so that the file which it is asked to open is checked first."""
     original = getattr(find_owner(owner), name, None)
 
     def opener(file: Any, *args: Any, **kwargs: Any):
@@ -312,7 +312,7 @@ def find_owner(owner: str) -> Any:
 
 
 def replace_everywhere(substitutes: dict[tuple[str, str], Callable[..., Any]]) -> None:
-    """Put each substitute in the place of a function, (owner, name), and wherever else a module knows that function."""
+    """Replace each function, given as (owner, name), by its substitute, in every module that refers to it."""
     by_original: dict[int, Callable[..., Any]] = {}
     for (owner, name), substitute in substitutes.items():
         place = find_owner(owner)
@@ -333,7 +333,7 @@ def replace_everywhere(substitutes: dict[tuple[str, str], Callable[..., Any]]) -
 
 
 def refusal_in(error: BaseException) -> str | None:
-    """What an exception says about a refusal of the kernel or of this module, or None if it is about anything else."""
+    """The message of an exception that reports a refusal by the kernel or by this module; None for any other one."""
     text = " ".join(str(error).split())
     if isinstance(error, SandboxViolation):
         return text

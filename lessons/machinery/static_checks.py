@@ -1,7 +1,7 @@
-"""What the text of a student's file reveals before anything runs.
+"""Problems that are visible in the text of a student's file before anything runs.
 
 A syntax error, a missing or renamed function, a changed signature, a forbidden name, or an exercise that is not done
-yet: all of these are read off the syntax tree.
+yet: all of these are found in the syntax tree.
 """
 
 import ast
@@ -13,7 +13,7 @@ from lessons.machinery.forbidden import find_forbidden
 
 
 def parse_source(source: str, filename: str) -> ast.Module | Diagnosis:
-    """Parse a student's file; a file that Python cannot parse gives a diagnosis instead."""
+    """Parse a student's file; return a diagnosis instead if Python cannot parse it."""
     try:
         return ast.parse(source)
     except SyntaxError as error:

@@ -1,4 +1,4 @@
-"""The loop by which later lessons train. Lesson 05 explains its parts; the whole is `llmasos/training/trainer.py`."""
+"""The training loop of later lessons. Lesson 05 explains its parts; the full one is `llmasos/training/trainer.py`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from llmasos.training.optimizers import learning_rate_factor, make_optimizers, set_learning_rate
 from llmasos.training.recipe import TrainingSettings
 
-if TYPE_CHECKING:  # the loop itself calls methods of the model and its loss only
+if TYPE_CHECKING:  # the loop itself only calls methods of the model and its loss
     from torch import Tensor, nn
 
 
@@ -27,15 +27,15 @@ def train(
     """Train a model, and return it in evaluation mode.
 
     Args:
-        model: what is trained.
-        loss_of_step: from the number of a step, 0 … steps - 1, to its loss.
-        steps: how many.
-        rate: the peak of the learning rate, after `warmup` steps.
-        seed: of the lesson's run.
+        model: the model to train.
+        loss_of_step: the function from the number of a step, 0 … steps - 1, to its loss.
+        steps: the number of steps.
+        rate: the peak of the learning rate, reached after `warmup` steps.
+        seed: the seed of the lesson's run.
         optimizer: "muon" or "adamw".
-        warmup: steps in which the rate rises.
-        schedule: how it falls to 0 afterwards: "linear", "cosine" or "wsd" (see `learning_rate_factor`).
-        after: called with the number of steps so far, after each.
+        warmup: the number of steps in which the rate rises.
+        schedule: the way it falls to 0 afterwards: "linear", "cosine" or "wsd" (see `learning_rate_factor`).
+        after: a function that is called after each step with the number of steps so far.
     """
     settings = TrainingSettings(optimizer=optimizer, learning_rate=rate, weight_decay=0.0, precision="fp32", seed=seed)
     optimizers = make_optimizers(model.train(), settings)

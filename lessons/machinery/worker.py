@@ -2,7 +2,7 @@
 
 The job is JSON: the student's file, the exercises with the source of their cases, and limits of time and memory. The
 worker runs each exercise on its cases and writes what it observes as JSON lines to its original standard output. It
-does not grade, and knows neither references nor misconceptions: the process that reads these lines decides what is
+does not grade, and has neither references nor misconceptions: the process that reads these lines decides what is
 right, so nothing that a submission finds, prints, patches or invents here can make it pass, short of the right numbers.
 """
 
@@ -36,7 +36,7 @@ class TimeLimitExceeded(BaseException):
 
 
 class CapturedOutput(io.TextIOBase):
-    """A standard output that keeps only the beginning."""
+    """A standard output that keeps only the beginning of the text."""
 
     def __init__(self):
         self.text = ""
@@ -54,7 +54,8 @@ class CapturedOutput(io.TextIOBase):
 def time_limit(seconds: float) -> Iterator[None]:
     """Raise TimeLimitExceeded in the running code when time is up (not on Windows, nor inside one long torch call).
 
-    Processor time counts, so a busy machine fails nobody; code that only waits is stopped after several times as long.
+    The limit is on processor time, so nobody fails because the machine is busy; code that only waits is stopped after
+    several times as long.
     """
     if not hasattr(signal, "setitimer"):
         yield
@@ -69,7 +70,7 @@ def time_limit(seconds: float) -> Iterator[None]:
     )
     for timer, sign, time in timers:
         signal.signal(sign, ring)
-        signal.setitimer(timer, time, 0.5)  # and again every half second, in case the code caught the first
+        signal.setitimer(timer, time, 0.5)  # and again every half second, in case the code has caught the first one
     try:
         yield
     finally:
@@ -79,7 +80,7 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 @dataclass
 class Assignment:
-    """One exercise as a worker knows it: its cases and rules, and nothing that is right or wrong."""
+    """One exercise in a worker: its cases and rules, without solutions or misconceptions."""
 
     name: str
     cases: list[Case]
@@ -89,7 +90,7 @@ class Assignment:
 
 
 def main(text: str, folder: Path) -> None:
-    """Run one job: first everything that needs privileges, then drop them, then run the student's code.
+    """Run one job: do everything that needs privileges, drop them, then run the student's code.
 
     Args:
         text: the job as JSON (see `runner.py`).
@@ -103,7 +104,7 @@ def main(text: str, folder: Path) -> None:
         (folder / name).write_text(helper, encoding="utf-8")
 
     torch.set_num_threads(1)
-    with forbidden_at_runtime({SDPA: ""}):  # make torch load now what it loads lazily: it may not later
+    with forbidden_at_runtime({SDPA: ""}):  # make torch do its lazy loading now: later it may not read these files
         torch.ones(2, requires_grad=True).sum().backward()
         torch.ones(2).to("meta").sum()
     assignments = [unpack(exercise) for exercise in job["exercises"]]
@@ -124,7 +125,7 @@ def main(text: str, folder: Path) -> None:
 
 
 def unpack(exercise: dict[str, Any]) -> Assignment:
-    """An exercise from the job; its cases are made here, from their source."""
+    """Recreate an exercise from the job; its cases are made here, from their source."""
     module: dict[str, Any] = {"__name__": f"cases of {exercise['name']}"}
     exec(compile(exercise["cases"], module["__name__"], "exec"), module)
     cases, seed = module["CASES"], exercise["seed"]
@@ -148,7 +149,7 @@ def open_result_channel() -> Callable[..., None]:
 
 
 def drop_privileges(folder: Path, job: dict[str, Any]) -> None:
-    """From here on, the process may only compute, read Python's own files, and write in its folder."""
+    """Let the process only compute, read Python's own files, and write in its folder from now on."""
     os.chdir(folder)
     root = str(Path(__file__).resolve().parents[2])
     sys.dont_write_bytecode, sys.argv = True, [str(folder / "exercise.py")]
@@ -156,7 +157,7 @@ def drop_privileges(folder: Path, job: dict[str, Any]) -> None:
         sys.path[:] = [path for path in sys.path if os.path.realpath(path or root) != root]
     sys.path.insert(0, str(folder))  # modules handed in beside the solution
     for name in [name for name in sys.modules if name.split(".")[0] == "lessons"]:
-        del sys.modules[name]  # out of sight, so that it is not used by accident
+        del sys.modules[name]  # so that it is not used by accident
     limit_resources(job["memory"], job["processor_seconds"])
     confine(folder, job["allow_library"])
 
@@ -184,11 +185,11 @@ def run_exercise(assignment: Assignment, function: Any, file: str, send: Callabl
                     observation = observe(
                         function, case, assignment.gradients, file, True, partial(getattr, printed, "text")
                     )
-        except BaseException as error:  # the alarm fired between two lines of the grader
+        except BaseException as error:  # the alarm fired between two lines of this worker
             observation = Observation(failure=describe(error, file), printed=printed.text)
         try:
             message = observation.to_json()
-        except Exception as error:  # what it returned cannot even be looked at
+        except Exception as error:  # inspecting the returned value failed
             message = Observation(failure=describe(error, file), printed=printed.text).to_json()
         send(kind="observation", exercise=assignment.name, case=number, observation=message)
         if observation.failure and observation.failure.kind in ("TimeLimitExceeded", "NotImplementedError"):

@@ -1,6 +1,6 @@
 """`python -m lessons.machinery.worker_main JOB`: start a worker in its own process tree.
 
-The kernel grants one only to a single-threaded process, so this happens before torch is imported.
+The kernel allows that only for a single-threaded process, so this happens before torch is imported.
 """
 
 import sys

@@ -1,6 +1,6 @@
-"""Where a student's work is kept, so that none of it is ever lost.
+"""A student's files: where they are, so that no work is ever lost.
 
-`exercise.py` of a lesson is a stub that belongs to the course and is never edited: so a `git pull` never
+`exercise.py` of a lesson is a stub that belongs to the course and is never edited, so `git pull` never causes
 conflicts. The student works in a copy, `lessons/mine/03_attention.py`, created by the first `check`. It is an
 ordinary file that can be committed or handed in. Progress (passed exercises, hints read) and pictures are in
 `runs/lessons/`, outside git. `reset` moves the files of the lessons into `lessons/mine/backup/`.
@@ -50,10 +50,10 @@ class Workspace:
         return True
 
     def reset(self) -> Path | None:
-        """Move all solutions and the progress to a backup, but no other file that the student keeps beside them.
+        """Move all solutions and the progress to a backup, but no other files that the student keeps with them.
 
         Returns:
-            The backup folder, or None if there was nothing.
+            The backup folder, or None if there was nothing to move.
         """
         solutions = [self.mine / f"{lesson.name}{ending}" for lesson in lessons() for ending in (".py", ".ipynb")]
         old = [path for path in (*solutions, self.runs / "progress.json") if path.is_file()]
@@ -68,7 +68,7 @@ class Workspace:
         return backup
 
     def progress(self) -> dict[str, Any]:
-        """Lesson → {"passed": [exercise, …], "hints": {exercise: how many were read}}."""
+        """Lesson → {"passed": [exercise, …], "hints": {exercise: number of hints read}}."""
         path = self.runs / "progress.json"
         if not path.exists():
             return {}

@@ -1,4 +1,4 @@
-"""Begin a new lesson: the files in this folder are a complete small one, to be replaced piece by piece."""
+"""Start a new lesson: the files in this folder are a small but complete one, to be replaced piece by piece."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ def write_template(number: str, name: str) -> Path:
 
     Args:
         number: the lesson's number, 1 to 99.
-        name: the rest of the folder's name: lower-case letters, digits and underscores.
+        name: the rest of the folder's name: lowercase letters, digits and underscores.
 
     Raises:
         UserError: the number or the name cannot be used, or the number is taken.
