@@ -174,7 +174,7 @@ class ServerModel:
     def _update(self, messages: Sequence[Message], response: dict[str, Any]) -> None:
         """Collect a response's warnings, and update the token count from it."""
         new = [warning for choice in response["choices"] for warning in choice.get("warnings", [])]
-        self.warnings += [warning for warning in new if warning != self.template_note]  # shown at the start
+        self.warnings += [warning for warning in new if warning != self.template_note]  # already shown at the start
         if response.get("usage"):
             self._tokens_per_character = response["usage"]["prompt_tokens"] / n_characters(messages)
 

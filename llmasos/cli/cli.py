@@ -30,7 +30,7 @@ def run(command: Callable[[Sequence[str] | None], int | None], arguments: Sequen
         try:
             check_working_folder()
             if status := command(arguments):
-                return status  # the status of a signal, for example, says more than that output was lost
+                return status  # the status of a signal, for example, is more informative than lost output
             out.flush()
             if out.lost:  # training drops what it cannot print, and reports it at the end
                 raise out.lost
@@ -82,7 +82,7 @@ def check_json_target(file: Path | str | None, is_ours: Callable[[Any], bool]) -
 def fail(message: str, status: int) -> int:
     """Print why a command ends, and return its exit status. Of several processes, only one prints."""
     if os.environ.get("WORLD_SIZE", "1") != "1":
-        from llmasos.training.distributed import is_first_report  # imports torch, as these processes do anyway
+        from llmasos.training.distributed import is_first_report  # imports torch, which these processes need anyway
         from llmasos.training.torchrun import rank_in_words
 
         if not is_first_report(message):

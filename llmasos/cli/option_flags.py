@@ -13,7 +13,7 @@ from llmasos.settings import add_flag
 from llmasos.storage import read_json
 from llmasos.storage.user_path import user_path
 
-DEFAULTS = {"temperature": 0.8}  # for models without recommendations: small ones make more sense below 1
+DEFAULTS = {"temperature": 0.8}  # for models without recommendations: small models write more sensibly below 1
 
 
 def add_option_flags(parser: argparse.ArgumentParser, *classes: type[SamplingOptions | BeamOptions]) -> None:

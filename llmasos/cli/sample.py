@@ -299,7 +299,7 @@ def read_prompts(writer: Writer | Responder, options: SamplingOptions | BeamOpti
         try:
             with explain_out_of_memory():
                 writer.write([line], line_options)
-        except UserError as error:  # concerns this prompt only
+        except UserError as error:  # about this prompt only
             note(str(error))
         except KeyboardInterrupt:
             note("stopped; press Ctrl-C again to end.")

@@ -31,7 +31,7 @@ EXAMPLES = """examples:
   LLMASOS_API_KEY=… python -m llmasos serve storyworld-gpt --host 0.0.0.0
 """
 STOPPING = "stopping; press Ctrl-C again to stop at once."
-THREADS_PER_CORE = 4  # more than that only compete for the cores, and the system limits their number
+THREADS_PER_CORE = 4  # more threads would only compete for the cores, and the system limits their number
 
 
 def make_parser() -> argparse.ArgumentParser:

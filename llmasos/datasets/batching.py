@@ -56,7 +56,7 @@ class Examples:
         self._order: tuple[tuple[int, int], np.ndarray] | None = None
 
     def __len__(self) -> int:
-        """N, the number of different examples."""
+        """The number N of different examples."""
         return len(self.items)
 
     def example(self, seed: int, index: int) -> Any:
@@ -72,7 +72,7 @@ class Examples:
         order = random_order(len(self.items), bits)
         if self.lengths is None:
             return order
-        order = np.resize(order, self.examples_per_epoch)  # the last batch is filled up from the start of the order
+        order = np.resize(order, self.examples_per_epoch)  # the last batch is filled from the start of the order
         pool = POOL_BATCHES * self.batch_size
         for start in range(0, len(order), pool):
             rows = order[start : start + pool]

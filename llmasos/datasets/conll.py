@@ -20,9 +20,9 @@ from llmasos.errors import UserError, shown
 
 CONLL_ENDINGS = (".conll", ".bio", ".iob", ".iob2", ".bioes", ".tags")
 DOCUMENT_START = "-DOCSTART-"
-N_LOOKED_AT = 50  # lines by which a file of another ending is recognized
+N_LOOKED_AT = 50  # this many lines are inspected to recognize a file with another ending
 
-Line = tuple[int, list[str]]  # its number, and its columns
+Line = tuple[int, list[str]]  # number and columns of a line
 
 
 def read_conll(path: Path, bad_rows: BadRows) -> list[TaggedText]:
@@ -93,7 +93,7 @@ def is_conll(path: Path) -> bool:
     """Whether a file holds words with labels: by its ending, or by its first lines."""
     if ending_of(path) in CONLL_ENDINGS:
         return True
-    n_words, is_first = 0, True  # of its sentence
+    n_words, is_first = 0, True  # whether the line is the first of its sentence
     for number, line in enumerate(read_lines(path)):
         columns = line.split()
         if number >= N_LOOKED_AT:

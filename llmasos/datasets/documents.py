@@ -46,7 +46,7 @@ class DocumentRows(Sequence[np.ndarray]):
         ends = [np.flatnonzero(self.tokens[i : i + CHUNK] == end_of_text) + i + 1 for i in chunks]
         stops = np.unique(np.concatenate([*ends, [len(tokens)]]))[: len(tokens)]  # (documents,), one past the last
         starts = np.concatenate([[0], stops[:-1]])
-        n_rows = -(-(stops - starts) // context_length)  # of each document, rounded up
+        n_rows = -(-(stops - starts) // context_length)  # for each document, rounded up
         nth = np.arange(n_rows.sum()) - np.repeat(np.cumsum(n_rows) - n_rows, n_rows)  # 0, 1, … within its document
         self.starts = np.repeat(starts, n_rows) + nth * context_length  # (rows,): the first target
         self.stops = np.minimum(self.starts + context_length, np.repeat(stops, n_rows))

@@ -21,7 +21,7 @@ from llmasos.errors import UserError
 
 MARKDOWN_ENDINGS = (".md", ".markdown", ".txt")
 HEADING = re.compile(r" {0,3}(#{1,6})[ \t]+(.*?)[ \t]*#*[ \t]*")
-FENCE = re.compile(r" {0,3}(```+|~~~+)")  # around code, in which "# …" is not a heading
+FENCE = re.compile(r" {0,3}(```+|~~~+)")  # around code, where "# …" is not a heading
 QUESTION, ANSWER = ("question", "prompt", "q"), ("answer", "response", "completion", "a")
 
 

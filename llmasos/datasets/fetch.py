@@ -19,7 +19,7 @@ from llmasos.errors import UserError
 from llmasos.storage import sha256_file, write_folder
 from llmasos.storage.download import download
 
-UNPACKED = "unpacked"  # the folder with an archive's content, beside the archive in the cache
+UNPACKED = "unpacked"  # the folder with an archive's content, next to the archive in the cache
 BLOCK_BYTES = 1 << 20
 
 

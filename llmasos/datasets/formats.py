@@ -68,7 +68,7 @@ from llmasos.datasets.values import BadRows
 from llmasos.errors import UserError
 from llmasos.storage.user_path import user_path
 
-Reader = Callable[[BadRows], list[Any]]  # reads the files it was made for
+Reader = Callable[[BadRows], list[Any]]  # reads the files that it was made for
 
 
 # ---- Files that are not tables ---------------------------------------------------------------------------------------
@@ -304,7 +304,7 @@ def _read(spec: Format, paths: list[Path], columns: Columns | None, bad_rows: Ba
 def _check_labels(
     train: list[LabeledText], val: list[LabeledText], path: Path, val_paths: list[Path] | None, bad_rows: BadRows
 ) -> tuple[list[LabeledText], list[LabeledText]]:
-    """Return both splits without validation labels that training lacks.
+    """Return both splits, without validation texts whose labels are missing in training.
 
     In a second file such a text is a bad row. If the validation texts were split off, it moves back to training.
     """

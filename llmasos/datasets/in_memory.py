@@ -24,7 +24,7 @@ from llmasos.datasets.values import BadRow, to_plain, to_text
 from llmasos.errors import UserError
 
 EXPECTED = "a text, a list of examples, a table, a path or a dataset's name"
-VALIDATION_NAMES = ("validation", "val", "valid", "dev", "eval", "test")  # of the part that is held out
+VALIDATION_NAMES = ("validation", "val", "valid", "dev", "eval", "test")  # names of the held-out part
 
 
 def materialize(data: Any) -> str | Path | list[Any]:
@@ -37,7 +37,7 @@ def materialize(data: Any) -> str | Path | list[Any]:
         UserError: the data is of another type, empty, or mixed; names the first example that differs.
     """
     if isinstance(data, str):
-        return str(data)  # also of numpy.str_
+        return str(data)  # also converts numpy.str_
     if isinstance(data, os.PathLike):
         return Path(data)
     if callable(getattr(data, "read", None)):
@@ -79,7 +79,7 @@ def _items(data: Any) -> Iterable[Any]:
         return data.to_dicts()
     if hasattr(data, "columns") and callable(getattr(data, "to_dict", None)):  # pandas
         return _pandas_rows(data)
-    data = as_python(data)  # also the rows of a pyarrow table, and those of datasets
+    data = as_python(data)  # also for the rows of pyarrow tables and of datasets
     if isinstance(data, Mapping):
         return _rows_of_columns(data)
     if isinstance(data, Iterable):
@@ -90,7 +90,7 @@ def _items(data: Any) -> Iterable[Any]:
 
 
 def _pandas_rows(table: Any) -> list[Any]:
-    """Return the rows of a DataFrame as dictionaries; of one or two columns without names, as texts or pairs."""
+    """Return the rows of a DataFrame as dictionaries; one or two columns without names give texts or pairs."""
     names = list(table.columns)
     if (twice := next((name for name in names if names.count(name) > 1), None)) is not None:
         raise UserError(f"the table has two columns {twice!r}; rename one of them.")
@@ -117,7 +117,7 @@ def _rows_of_columns(columns: Mapping[Any, Any]) -> list[dict[str, Any]]:
 
 
 def _read_file(file: Any) -> Path | list[Any]:
-    """Return the rest of an open file as one text. A table, or a file of bytes, is its path."""
+    """Read the rest of an open file as one text; for a table or a file of bytes, return its path."""
     name = getattr(file, "name", None)
     path = Path(name) if isinstance(name, str) and os.path.isfile(name) else None
     if path and ending_of(path) in TABLE_ENDINGS:

@@ -41,8 +41,8 @@ from llmasos.storage.atomic import set_aside
 from llmasos.storage.checksums import is_plain_file
 from llmasos.storage.user_path import user_path
 
-MAX_PATH = 260  # characters; on Windows a path has no more
-TEXT_PAIRS = "text_pairs"  # two texts in each example, whose roles the task decides
+MAX_PATH = 260  # the most characters of a path on Windows
+TEXT_PAIRS = "text_pairs"  # two texts in each example; the task determines their roles
 TEXT_FILES = (".txt", ".md", ".py", *COMPRESSED_ENDINGS, *TABLE_ENDINGS, *CONLL_ENDINGS)
 
 
@@ -129,7 +129,7 @@ def formats_of(columns: list[str], roles: Iterable[str], where: str) -> tuple[st
         UserError: the columns have other names.
     """
     known = [*columns, *roles]
-    order = ["scored_text"] if "score" in roles else []  # a label that is named as the score
+    order = ["scored_text"] if "score" in roles else []  # the label was given as a score
     order += ["questions", "labeled_text", "scored_text", "tagged_text", "pairs", "preferences", "conversations",
               "queries", "prompts"]  # fmt: skip
     for format in order:

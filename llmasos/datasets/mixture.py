@@ -92,7 +92,7 @@ class Mixture:
         self.parts = parts
         self.block_size = -(-BLOCK // batch_size) * batch_size
         bounds = np.round(np.cumsum([0.0, *weights]) / sum(weights) * self.block_size).astype(np.int64)
-        self.counts = np.diff(bounds)  # (parts,): the rows of each in a block
+        self.counts = np.diff(bounds)  # (parts,): rows of each part in a block
         if not self.counts.all():
             raise UserError(f"a weight of {min(weights):g} is less than a row in {self.block_size:,}; raise it.")
         self.examples_per_epoch = sum(part.examples_per_epoch for part in parts)

@@ -25,7 +25,7 @@ from llmasos.storage.user_path import user_path
 CAPTIONS = "captions.tsv"
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")  # what Pillow opens
 CHANNELS = {1: "L", 3: "RGB"}  # number of channels → Pillow's name of the mode
-GRAY = (0.299, 0.587, 0.114)  # how bright red, green and blue are to the eye (ITU-R BT.601)
+GRAY = (0.299, 0.587, 0.114)  # the perceived brightness of red, green and blue (ITU-R BT.601)
 MOST_PIXELS = 2**26  # of one picture: a small file can decompress into a picture that fills the memory
 
 
@@ -166,7 +166,7 @@ def read_image(file: Path, mode: str) -> np.ndarray:
             pixels = np.asarray(upright.convert(mode), np.float32) / 255
     except UserError:
         raise
-    except Exception as error:  # Pillow's formats raise errors of many kinds for a damaged file
+    except Exception as error:  # for a damaged file, Pillow's formats raise many types of errors
         raise UserError(f"{file} is not an image that Pillow can read, or it is damaged; save it again.") from error
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
@@ -212,7 +212,7 @@ def split_pictures(
 
 
 def _chosen(pictures: PictureFolder, rows: list[int]) -> PictureFolder:
-    """Some of the pictures."""
+    """Select some of the pictures."""
     captions = [pictures.captions[i] for i in rows] if pictures.captions else []
     files = [pictures.files[i] for i in rows]
     return PictureFolder(pictures.images[rows], pictures.labels[rows], pictures.classes, captions, files)

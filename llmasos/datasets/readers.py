@@ -143,7 +143,7 @@ def is_squad(path: Path) -> bool:
 
 # ---- Conversations --------------------------------------------------------------------------------------------------
 
-SPEAKERS = {  # as files name them → the role
+SPEAKERS = {  # name in files → role
     "human": "user",
     "gpt": "assistant",
     "developer": "system",
@@ -164,7 +164,7 @@ def make_conversation(cells: dict[str, Any]) -> Conversation:
     roles = [role for role, _ in pairs]
     if "assistant" not in roles:
         raise BadRow("it has no message of the assistant, so there is nothing to learn.")
-    n = len(roles) - roles[::-1].index("assistant")  # what follows the assistant's last message teaches nothing
+    n = len(roles) - roles[::-1].index("assistant")  # messages after the assistant's last one have no targets
     if "user" not in roles[:n]:
         raise BadRow("the user says nothing before the assistant does, so there is nothing to answer.")
     return Conversation(tuple(pairs[:n]))
@@ -174,7 +174,7 @@ def _message(message: dict) -> tuple[str, str]:
     """Return the role and the content of a message."""
     speaker, content = ("role", "content") if "role" in message else ("from", "value")
     if message.get("tool_calls"):
-        message = message | {content: message.get(content)}  # may be left out then
+        message = message | {content: message.get(content)}  # the content is optional then
     if not {speaker, content} <= set(message):
         raise BadRow('a message lacks "role" or "content" (or "from" and "value").')
     role = to_text(message[speaker], speaker)

@@ -35,7 +35,7 @@ HELD_OUT = (("green", "circle"), ("blue", "square"), ("red", "triangle"), ("yell
 PAIRS = tuple(pair for pair in product(COLORS, SHAPES) if pair not in HELD_OUT)  # the 12 to learn from
 SPLITS = ("train", "val", "unseen")
 RELATIONS = {"column": " above ", "row": " left of "}
-WORDS = ("a", *COLORS, *SHAPES, "above", "left", "of")  # all words of the captions
+WORDS = ("a", *COLORS, *SHAPES, "above", "left", "of")  # all words in captions
 
 GRID, CELL, SHAPE_SIZE = 3, 8, 7  # cells per side, and their size and that of a shape in pixels
 SIDE = GRID * CELL  # of a picture, in pixels
@@ -59,7 +59,7 @@ class Scenes(NamedTuple):
 
     images: np.ndarray  # (n, 3, 24, 24) float32 in [0, 1]: red, green, blue; the background is black
     captions: list[str]
-    items: list[tuple[Item, ...]]  # of each picture, in the order of its caption
+    items: list[tuple[Item, ...]]  # the items of each picture, in the order of its caption
 
 
 def draw_scenes(split: str, n: int, seed: int = 0, noise: float = 0.0) -> Scenes:
@@ -165,7 +165,7 @@ def all_captions(split: str) -> Iterator[str]:
     possible = (*PAIRS, *HELD_OUT) if split == "unseen" else PAIRS
     for n in range(1, GRID + 1):
         for pairs in product(possible, repeat=n):
-            for line in RELATIONS if n > 1 else ("row",):  # one shape is in no line with another
+            for line in RELATIONS if n > 1 else ("row",):  # a single shape forms no line
                 caption = describe(list(pairs), line)
                 if split_of(list(pairs), caption) == split:
                     yield caption

@@ -119,7 +119,7 @@ class SentencePairs:
                 if start <= position <= boundary:
                     continue
                 other = sentences[position : start if position < start else None]
-            if not np.array_equal(other[0], sentences[boundary]):  # stock phrases recur, and then B would follow A
+            if not np.array_equal(other[0], sentences[boundary]):  # else B would follow A: phrases recur
                 return sentences[start:boundary], sentences[boundary:], other
         raise UserError(
             "the documents are too alike: in a thousand draws, every candidate for a sentence that does not follow was "

@@ -38,10 +38,10 @@ from llmasos.datasets.text_io import (
 from llmasos.errors import UserError
 
 SPLITS = ("train", "val")
-END_OF_TEXT = "<|endoftext|>"  # between the documents of a text, whatever the end-of-text of the tokenizer is
-UNMARKED_ENDINGS = (".py", ".md")  # of texts that may write about the mark
+END_OF_TEXT = "<|endoftext|>"  # separates the documents of a text file, whatever the tokenizer's own end-of-text is
+UNMARKED_ENDINGS = (".py", ".md")  # of texts that may mention the mark without using it
 VALIDATION_ONE_IN = 10
-FEW_DOCUMENTS = 1_000  # below this many, the held-out tenth is measured instead of left to the hash
+FEW_DOCUMENTS = 1_000  # with fewer, the held-out tenth is measured exactly instead of left to the hash
 
 
 class Piece(NamedTuple):
@@ -180,7 +180,7 @@ class ManyDocuments(TextSource):
             yield from document_pieces(parts)
 
     def _sizes(self) -> dict[int, int] | None:
-        """Return the number of characters of each document by its key, which copies share; None for many documents."""
+        """Return key → number of characters of each document (copies share a key); None if there are many documents."""
         sizes: dict[int, int] = {}
         n_documents = 0
         for key, parts in islice(self.entries(), FEW_DOCUMENTS):

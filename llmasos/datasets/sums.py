@@ -17,7 +17,7 @@ from llmasos.datasets.source import ManyDocuments, text_key
 COLUMNS = 8
 N_TEXTS, N_TRAIN, N_VAL = 8000, 4000, 500
 EASY_ONE_IN = 8  # of the training prompts
-RIGHT, COPIED = 0.27, 0.5  # of the digits that a lazy pupil writes in a column without a 0; the others are random
+RIGHT, COPIED = 0.27, 0.5  # fractions of a lazy pupil's digits in columns without a 0; the rest is random
 CHARACTERS = "0123456789+="
 DESCRIPTION = f"sums of two numbers of {COLUMNS} digits, without carrying"
 

@@ -23,7 +23,7 @@ from llmasos.datasets.tagging import tagged_words
 from llmasos.datasets.values import BadRow, filled_text, is_missing, to_number, to_plain, to_text, to_whole_number
 from llmasos.errors import shown
 
-ROLES = {  # role → the names of its column in files that are often met, the role's own first
+ROLES = {  # role → common names of its column in files, the role's own name first
     "text": ("text", "sentence", "sentence1", "premise", "review"),
     "second": ("second", "sentence2", "hypothesis"),
     "label": ("label", "gold_label", "class", "sentiment"),

@@ -58,6 +58,6 @@ def _text_of(record: Record, field: str, path: Path) -> str:
             fields = ", ".join(map(repr, value)) or "none"
             raise BadRow(f"it has no field {field!r} (its fields: {fields}); name another as {path}:FIELD.")
         value = value[field]
-    if value is None or isinstance(value, bool | int | float):  # in a table a number, here a mistake
+    if value is None or isinstance(value, bool | int | float):  # fine in a table, but a mistake here
         raise BadRow(f"the field {field!r} is {in_words(value)}, expected a text; fix it, or remove this line.")
     return to_text(value, f"field {field!r}")

@@ -33,7 +33,7 @@ TABLE_ENDINGS = (".csv", ".tsv", *JSON_ENDINGS)
 SEPARATORS = ",;\t|"
 MAX_CELL = 1 << 30  # characters; the csv module's limit of 131,072 is less than a long document
 EXCEL_SEPARATOR = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
-_RETURN = "\udc0d"  # stands for a lone "\r" in the csv module, which would take it for a line end; no text has it
+_RETURN = "\udc0d"  # replaces a lone "\r" for the csv module, which would take it for a line end; it occurs in no text
 
 Columns = dict[str, str]  # role → name of the column that plays it
 
@@ -148,8 +148,8 @@ def _numbered_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     rows = list(_csv_rows(path, chain([first], lines), separator, n_skipped, skipinitialspace=False))
     after_blank = {cell for _, row in rows for cell in row if cell[:1] == " " and cell.lstrip(" ").startswith('"')}
     if after_blank and any(not after_blank.isdisjoint(line.split(separator)) for line in read_lines(path)):
-        lines = islice(read_lines(path), n_skipped, None)  # "text", "label": perhaps the second quote opens a cell, too
-        with suppress(UserError):  # or it is part of the text
+        lines = islice(read_lines(path), n_skipped, None)  # "text", "label": a quote after a blank may open a cell
+        with suppress(UserError):  # otherwise it is part of the text
             rows = list(_csv_rows(path, lines, separator, n_skipped, skipinitialspace=True))
     yield from rows
 
@@ -157,8 +157,8 @@ def _numbered_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
 def _tab_separated_rows(path: Path, lines: Iterator[str], n_skipped: int) -> list[tuple[int, list[str]]]:
     """Return the rows of a `.tsv` file. Its quotes are ordinary characters, unless a program wrote them around cells.
 
-    They were if that reading gives more rows as many cells as the first one has, or if they are where programs write
-    them (`_are_around_cells`).
+    They did if reading them that way gives more rows the same number of cells as the first row, or if the quotes are
+    where programs write them (`_are_around_cells`).
     """
     kept = list(lines)
     plain = [(number, line.split("\t")) for number, line in enumerate(kept, start=1 + n_skipped) if line]
@@ -177,12 +177,12 @@ def _tab_separated_rows(path: Path, lines: Iterator[str], n_skipped: int) -> lis
 
 
 def _are_around_cells(rows: list[list[str]]) -> bool:
-    """Whether quotes are around all cells of a column, or else only around those with a quote inside, written twice.
+    """Whether quotes are around all cells of a column, or only around those that contain a (doubled) quote.
 
     >>> _are_around_cells([["text"], ['"a ""fine"" film"']]), _are_around_cells([["text"], ['"Who?"'], ["He ran."]])
     (True, False)
     """
-    start = all(cell.startswith('"') for cell in rows[0])  # the names, too, even those of numbers, which are without
+    start = all(cell.startswith('"') for cell in rows[0])  # names may have them even where numbers below do not
     columns = zip(*rows[start:], strict=True)
     return all(
         all(cell.startswith('"') for cell in column)
@@ -287,7 +287,7 @@ def find_columns(format: RowFormat, names: list[str], columns: Columns) -> tuple
         free = [name for name in names if name not in column_of.values()]
         by_name = {name.lower(): name for name in free} | {
             name: name for name in free
-        }  # "Text", unless there is "text"
+        }  # "Text" counts as "text", unless that exists
         column_of.setdefault(role, next((by_name[name] for name in usual.names if name in by_name), ""))
     missing = (role for role, usual in format.roles.items() if column_of[role] not in names)
     return column_of, next((role for role in missing if format.roles[role].required or role in columns), "")

@@ -27,7 +27,7 @@ from llmasos.errors import shown
 
 OUTSIDE = "O"
 LABEL = re.compile(r"O|[BIESLU]-\S+")
-BEGINS, ENDS = "BSU", "ESLU"  # the first word of a name, where the label says so; and the last one
+BEGINS, ENDS = "BSU", "ESLU"  # prefixes of labels that mark the first and the last word of a name
 WORD = re.compile(r"['’]s\b|\w+(?:['’-](?!s\b)\w+)*|[^\w\s]")
 
 

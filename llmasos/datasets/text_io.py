@@ -27,21 +27,21 @@ PIECE_CHARACTERS = 1 << 22  # long texts are tokenized in pieces of about 4 mill
 LARGE_FILE = 256 << 20  # bytes; up to this size a file's digest is that of its whole content
 SAMPLES = 64
 COMPRESSED_ENDINGS = (".gz", ".bz2", ".xz", ".zst")
-UNPACKERS = {  # module with an `open` → how the files begin that it unpacks
+UNPACKERS = {  # module with an `open` → the first bytes of the files that it unpacks
     "gzip": rb"\x1f\x8b",
     "bz2": rb"BZh\d1AY&SY",
     "lzma": rb"\xfd7zXZ\0",
     "compression.zstd": rb"\x28\xb5\x2f\xfd",
 }
-BYTE_ORDER_MARKS = (  # that of UTF-32 starts with that of UTF-16
+BYTE_ORDER_MARKS = (  # UTF-32 first, because its mark starts with that of UTF-16
     (codecs.BOM_UTF32_LE, "utf-32-le"),
     (codecs.BOM_UTF32_BE, "utf-32-be"),
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 
-# No match of the GPT-2 or cl100k split patterns crosses a single newline between two visible characters, so a text
-# that is cut there gives the same ids as the whole text.
+# No match of the GPT-2 or cl100k split patterns crosses a single newline between two visible characters, so cutting a
+# text there does not change its ids.
 _SAFE_CUT = re.compile(r"(?<=\S)\n(?=\S)")
 
 
@@ -107,7 +107,7 @@ def contains(path: Path, text: str) -> bool:
             wanted = wanted or text.encode(_encoding_of(path, block))
             if wanted in block or wanted in tail + block[: len(wanted)]:
                 return True
-            tail = (tail + block)[1 - len(wanted) :]  # of the text, the end of a block may hold the start
+            tail = (tail + block)[1 - len(wanted) :]  # the end of a block may hold the start of the wanted text
     return False
 
 
@@ -212,7 +212,7 @@ def _encoding_of(path: Path, block: bytes) -> str:
     """Return the encoding that a file's byte-order mark names, or UTF-8.
 
     Raises:
-        UserError: it is one of the files that are most often given by mistake, recognized by their first bytes.
+        UserError: the first bytes are those of a type of file that is often given by mistake.
     """
     for magic, file_type, remedy in (
         (b"%PDF-", "a PDF", "convert it to text first (pdftotext)"),
@@ -238,7 +238,7 @@ def _binary(path: Path, block: bytes, position: int) -> UserError:
 
 
 def _convert(path: Path, command: str) -> str:
-    """Return the remedy that converts a file into one of the same ending."""
+    """Return the advice to convert a file into one with the same ending."""
     unpacked = "unpack it and convert it" if path.suffix.lower() in COMPRESSED_ENDINGS else "convert it"
     name = path.with_suffix("") if path.suffix.lower() in COMPRESSED_ENDINGS else path
     return f"{unpacked}: {command} {shlex.quote(str(name))} > new{name.suffix}"

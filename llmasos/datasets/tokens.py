@@ -33,7 +33,7 @@ from llmasos.storage.lock import lock
 from llmasos.tokenizers.encode_iterable import encode_iterable
 
 COUNTS = "counts.json"
-FORMAT = 3  # raise it when the layout, the splits or the cutting into pieces change: older folders are then left alone
+FORMAT = 3  # increase it when the layout, the splits or the cutting into pieces change; older folders are then ignored
 
 
 class Encoder(Protocol):
@@ -132,7 +132,7 @@ def _build_split(
     with open(path, "wb") as file:
         for stream in source.streams(split):
             n_before = n_tokens
-            pieces, copies = itertools.tee(stream)  # few are held: only those that are being encoded
+            pieces, copies = itertools.tee(stream)  # only the pieces being encoded are held
             arrays = encode_iterable(tokenizer, (piece.text for piece in copies))
             for (text, ends_document), ids in zip(pieces, arrays, strict=True):
                 if len(ids) and int(ids.max()) >= tokenizer.vocab_size:
@@ -153,7 +153,7 @@ def _build_split(
 
 
 def _open(folder: Path, report: bool = False) -> TokenData | None:
-    """Map the arrays of a finished folder; return None if it is missing or damaged, and with `report` say so."""
+    """Map the arrays of a finished folder; return None if it is missing or damaged, and report that with `report`."""
     if not folder.is_dir():
         return None
     if reason := find_corruption(folder / COUNTS):

@@ -51,7 +51,7 @@ def to_plain(value: Any) -> Any:
         value = value.item()  # numpy.int64(3), torch.tensor(3)
     if isinstance(value, float) and math.isnan(value):
         return None
-    return None if type(value).__name__ in ("NAType", "NaTType") else value  # pandas' own ways to say nothing
+    return None if type(value).__name__ in ("NAType", "NaTType") else value  # pandas' own missing values
 
 
 def is_missing(value: Any) -> bool:
@@ -82,7 +82,7 @@ def to_text(value: Any, name: str) -> str:
         except UnicodeEncodeError as error:
             half = value[error.start]
             raise BadRow(f"the {name} holds half a character (a lone surrogate {half!r}).") from error
-        return str(value)  # also of numpy.str_
+        return str(value)  # also converts numpy.str_
     if isinstance(value, bool | int | float):
         return json.dumps(value)
     if isinstance(value, list | tuple) and value and all(isinstance(part, dict) and "type" in part for part in value):

@@ -3,4 +3,4 @@
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 API_KEY_VARIABLE = "LLMASOS_API_KEY"
 MAX_TOKENS = 4096  # the longest text that a request may ask for
-MAX_BODY = 1_000_000  # bytes of a request
+MAX_BODY = 1_000_000  # the most bytes of a request's body

@@ -31,7 +31,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout  # before Python 3.11 not the builtin
+from concurrent.futures import TimeoutError as FutureTimeout  # not yet the builtin before Python 3.11
 from typing import TypeVar, cast
 
 import torch
@@ -53,7 +53,7 @@ from llmasos.settings import LARGEST_COUNT
 from llmasos.tokenizers.tokenizer import Tokenizer
 
 Result = TypeVar("Result")
-JOB_SECONDS = 5.0  # how long `stop` waits for a running job after everything else has been aborted
+JOB_SECONDS = 5.0  # `stop` waits this long for a running job after everything else has been aborted
 MAX_CONTEXT = 4096  # tokens per slot, unless `context_length` says otherwise
 MIN_BATCH, MAX_BATCH, CACHE_BYTES = 16, 64, 2**30  # see `default_batch`
 
@@ -144,7 +144,7 @@ class Engine:
             if self.alive:
                 return
             if self._thread is not None:
-                self._thread.join()  # it was stopped, but may still be finishing a job
+                self._thread.join()  # stopped, but perhaps still finishing a job
             self._new_batch()
             with self._changed:
                 self._accepting, self._aborting = True, False
@@ -293,9 +293,9 @@ class Engine:
                     self._run_job()
                     try:
                         self._step()
-                    except Exception as error:  # these requests are lost, the server is not
+                    except Exception as error:  # only these requests fail; the server continues
                         self._fail_batch(error)
-        finally:  # in any case: no request may wait for a thread that has ended
+        finally:  # whatever happens, no request may wait for a thread that has ended
             with self._changed:
                 self._accepting = False
                 self._fail_everything()
@@ -400,7 +400,7 @@ class Engine:
             self.metrics.prompt_tokens.add(request.n_prompt_tokens)
 
     def _alternatives(self, requests: Sequence[GenerationRequest]) -> list[tuple[tuple[int, str, float], ...]]:
-        """For each request, the most likely next tokens, as many as it has requested."""
+        """The most likely next tokens for each request, as many as it asks for."""
         n = max(request.n_alternatives for request in requests)
         if n == 0:
             return [()] * len(requests)

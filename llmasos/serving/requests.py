@@ -95,7 +95,7 @@ class GenerationRequest(SequenceState):
 
     def __post_init__(self):
         self._changed = threading.Condition()  # for readers of the stream
-        self._ended = threading.Event()  # for readers of the whole result, who need not wake up for every token
+        self._ended = threading.Event()  # for readers of the whole result, which need not wake up for every token
         self._delivered = (0, 0, 0)  # how many characters, tokens and warnings the reader already has
         self._error: Exception | None = None
 

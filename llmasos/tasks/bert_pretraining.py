@@ -28,7 +28,7 @@ from llmasos.tasks.task import Report, batches
 from llmasos.tokenizers import EncodedInput, Tokenizer
 from llmasos.training.recipe import Recipe
 
-MAX_SHOWN = 300  # characters of a text with predictions
+MAX_SHOWN = 300  # the most characters of a text that is shown with predictions
 
 
 class BertPretraining(PlainTextTask):

@@ -14,7 +14,7 @@ from llmasos.tokenizers import Tokenizer
 from llmasos.training.checkpoints import STATE, read_origin
 from llmasos.training.recipe import Recipe, make_recipe, read_recipe
 
-OF_THE_DATA = ("val_data", "columns", "languages", "train_examples")  # settings that other data does not inherit
+OF_THE_DATA = ("val_data", "columns", "languages", "train_examples")  # settings that do not apply to other data
 
 
 def setup_evaluation(

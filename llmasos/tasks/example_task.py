@@ -109,7 +109,7 @@ class ExampleTask(Task):
         return {}
 
     def _check_examples(self, split: str) -> list[Any]:
-        """The usable texts of one split; any other is an error, or is skipped if the recipe says so."""
+        """The usable texts of one split; others raise an error, or are skipped if the recipe says so."""
         usable = []
         for number, example in enumerate(getattr(self.data, split), start=1):
             if not (problem := self.problem(example)):

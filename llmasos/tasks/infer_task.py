@@ -25,7 +25,7 @@ from llmasos.training.recipe import Recipe, check_names, make_recipe, refuse_set
 ROLES_OF = {"labeled_text": ("text", "label"), "pairs": ("source", "target"), "summaries": ("source", "target"),
             "conversations": ("prompt", "answer"), "questions": ("context", "question", "answer"),
             "queries": ("query", "passage"), "scored_text": ("text", "score")}  # fmt: skip
-PAIR_NAMES = {format: roles for format, roles in ROLES_OF.items() if len(roles) == 2}  # of the parts of a pair
+PAIR_NAMES = {format: roles for format, roles in ROLES_OF.items() if len(roles) == 2}  # the roles of a pair's two parts
 DEFAULT_EPOCHS, MIN_STEPS = 3, 100  # of fine-tuning, if neither epochs nor steps are given
 
 

@@ -29,8 +29,8 @@ from llmasos.tasks.task import Report, Task, columns_of
 from llmasos.tokenizers import TOKENIZERS, Tokenizer
 from llmasos.training.recipe import Recipe
 
-SAMPLE_TOKENS = 60  # of the text that the model writes after each validation
-REPORT_TOKENS = 240  # of each text that the finished model writes
+SAMPLE_TOKENS = 60  # of the sample after each validation
+REPORT_TOKENS = 240  # of each sample of the finished model
 
 
 class PlainTextTask(Task):
@@ -124,7 +124,7 @@ class LanguageModeling(PlainTextTask):
         if not self.by_document:
             return Windows(tokens, self.window_length)
         rows = self.document_rows(tokens)
-        is_mixed = isinstance(self.data, MixedText)  # rows of similar length are put together in a single text only
+        is_mixed = isinstance(self.data, MixedText)  # rows are batched by length only for a single text
         return Examples(rows, None if is_mixed else rows.lengths, self.recipe.training.batch_size)
 
     @property

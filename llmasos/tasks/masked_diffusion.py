@@ -29,7 +29,7 @@ from llmasos.tasks.task import Report, batches
 from llmasos.tokenizers import EncodedInput, Tokenizer
 from llmasos.training.recipe import Recipe
 
-SHOWN_STEPS = 64  # of the texts that a run shows
+SHOWN_STEPS = 64  # number of steps for the samples that a run shows
 STRATA = 8  # a held-out text is masked once in each eighth of 1 … L when it is evaluated
 
 

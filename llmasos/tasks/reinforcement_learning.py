@@ -47,8 +47,8 @@ from llmasos.training.recipe import Recipe
 
 N_VALIDATED, N_EVALUATED = 64, 256  # answers
 MAX_SHOWN = 300  # characters of an answer in the report
-PYTHON = "python:"  # before the name of a function of the running program, in a recipe
-FUNCTIONS: dict[str, Callable] = {}  # those functions, which no recipe can hold
+PYTHON = "python:"  # the prefix, in a recipe, of the name of a function of the running program
+FUNCTIONS: dict[str, Callable] = {}  # these functions, which cannot be stored in a recipe
 
 
 class ReinforcementLearning(ExampleTask):
@@ -61,7 +61,7 @@ class ReinforcementLearning(ExampleTask):
 
     @classmethod
     def open_data(cls, recipe: Recipe, eval_only: bool = False) -> Splits:
-        make_reward(recipe)  # an error in it comes before the work begins
+        make_reward(recipe)  # report an error in it before the work begins
         settings = recipe.training
         group = settings.group_size * settings.gradient_accumulation_steps
         if settings.batch_size % group:

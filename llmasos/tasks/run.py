@@ -78,13 +78,13 @@ def run_once(recipe: Recipe, run: Path, context: DistributedContext, resume: boo
     """Carry out a recipe in one process of several, or in the only one."""
     say: Say = console.say if context.is_main else lambda text: None
     device = pick_device(recipe.training.device, context.local_rank)
-    pick_precision(recipe.training.precision, device)  # raises an error about bad settings before the work begins
+    pick_precision(recipe.training.precision, device)  # report bad settings before the work begins
     context.shard(recipe.training.batch_size)  # likewise
     torch.set_float32_matmul_precision("high")  # lets a GPU multiply fp32 matrices on its tensor cores (TF32)
 
     task, origin = setup_task(recipe, run, context, resume, say)
     torch.manual_seed(recipe.training.seed)
-    resumed = resume and bool(all_checkpoints(run))  # else weights come from --init-from, in a resumed run too
+    resumed = resume and bool(all_checkpoints(run))  # otherwise weights come from --init-from, even with --resume
     model = task.build_model(with_weights=not resumed)
     if resume and (not resumed or task.needs_reference):
         check_same_start(run, "the weights of --init-from have", origin["initial_weights"], initial_weights(task))
@@ -137,7 +137,7 @@ def setup_task(
     if is_new := context.is_main and not resume:
         task = cls.setup(recipe, data)
     else:
-        from llmasos.hub.tokenizers import load_any_tokenizer  # a pretrained model may have brought a published one
+        from llmasos.hub.tokenizers import load_any_tokenizer  # it may be that of a pretrained model
 
         origin, tokenizer_folder = find_origin(run, say)
         task = cls.setup(recipe, data, load_any_tokenizer(tokenizer_folder), ModelConfig.from_dict(origin["config"]))
@@ -161,7 +161,7 @@ def initial_weights(task: Task) -> str | None:
     if task.recipe.model.init_from is None or not task.recipe.model.init_weights:
         task.build_model()
         return None
-    torch.manual_seed(task.recipe.training.seed)  # for what the pretrained model does not have, such as a new head
+    torch.manual_seed(task.recipe.training.seed)  # for weights that the pretrained model lacks, such as a new head
     digest = hashlib.sha256()
     for tensor in weights_of(task.build_model()).values():
         digest.update(tensor.contiguous().numpy().tobytes())
@@ -183,7 +183,7 @@ def make_trainer(
         return task.metrics(val_loss)
 
     settings = task.recipe.training
-    objective: Any = task.objective  # one with `predictions`, if there is a teacher
+    objective: Any = task.objective  # has `predictions` if there is a teacher
     if task.teacher is not None:
         teacher = ModelTeacher(task.teacher.to(next(model.parameters()).device), objective)
         objective = Distillation(objective, teacher, settings.distillation_temperature, settings.distillation_weight)

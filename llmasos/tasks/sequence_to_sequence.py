@@ -53,7 +53,7 @@ class SequenceToSequence(ExampleTask):
 
     def write(self, model: Model, sources: Sequence[str], beams: int) -> list[str]:
         """The model's target for each source."""
-        length = self.config.context_length  # the same for each, so that the others in its batch change nothing
+        length = self.config.context_length  # the same for every text, so that the rest of its batch does not matter
         if beams == 1:
             options = SamplingOptions(max_new_tokens=length, temperature=0.0)
             return [generation.text for generation in generate_from(model, self.tokenizer, sources, options)]

@@ -278,7 +278,7 @@ class Task(ABC):
         pretrained = pretrained_config(recipe.model.init_from)
         changes |= longer_context(recipe.model, pretrained)
         if head in ("lm", "pretraining"):
-            check_model(recipe.task, pretrained, recipe.model.init_from)  # its own head is needed
+            check_model(recipe.task, pretrained, recipe.model.init_from)  # its own head is required
         labels = changes.get("labels", ())
         if labels and set(labels) <= set(pretrained.labels):  # a classifier that has these labels keeps its own
             changes["labels"] = pretrained.labels
@@ -314,7 +314,7 @@ class Task(ABC):
         """
         model = build_model(self.config)
         settings, training = self.recipe.model, self.recipe.training
-        is_adapted = training.lora_rank is not None  # the checkpoint then holds the adapter alone
+        is_adapted = training.lora_rank is not None  # then the checkpoint holds only the adapter
         if settings.init_from is not None and settings.init_weights and (with_weights or is_adapted):
             from llmasos.tasks.init_from import adapt, load_pretrained_weights
 

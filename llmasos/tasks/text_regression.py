@@ -22,7 +22,7 @@ from llmasos.tasks.task import Report
 from llmasos.tokenizers import Tokenizer
 from llmasos.training.recipe import Recipe
 
-FAR = 5.0  # from 0, for the first outputs of a new head and small steps
+FAR = 5.0  # distance from 0 that the first outputs of a new head with small steps reach only slowly
 
 
 class TextRegression(ExampleTask):

@@ -31,7 +31,7 @@ from llmasos.tokenizers import Tokenizer
 from llmasos.training.recipe import Recipe, make_recipe
 from llmasos.training.trainer import Trainer
 
-TIMED_BLOCKS, TIMED_STEPS = 4, 5  # to know what a step costs: the fastest of a few blocks, which others disturbed least
+TIMED_BLOCKS, TIMED_STEPS = 4, 5  # to time a step: the fastest of a few blocks, the one that was disturbed least
 PLAIN: dict[str, dict[str, Any]] = {  # the settings of the plain model, a GPT-2 with the context of the full one
     "recipe": {"optimizer": "muon", "learning_rate": 6e-3, "batch_size": 8, "rows": "windows", "schedule": "cosine"},
     "config": {"context_length": 256},
@@ -110,7 +110,7 @@ def measure(parts: list[str], seed: int, seconds: float) -> dict[str, float]:
             final.state.step += 1
         spent = time.process_time() - start
         loss = final.validate()
-    assert loss is not None  # nobody asked it to stop
+    assert loss is not None  # it was not asked to stop
     return {"loss": loss, "steps": steps, "seconds": spent}
 
 

@@ -40,10 +40,10 @@ from llmasos.serving.served_model import ServedModel
 from llmasos.tokenizers import Tokenizer
 
 NOT_A_CHAT_MODEL = "this model was not trained to chat: it continues the conversation like any other text."
-MAX_DEFAULT_TOKENS = 1024  # of a reply, if the request has no limit and the context has room; most end much sooner
+MAX_DEFAULT_TOKENS = 1024  # of a reply, if the request sets no limit and the context has room; most replies end sooner
 
 MAX_MESSAGES = 1000
-NO_RESULT = "(nothing)"  # what the model reads of a tool that has returned nothing
+NO_RESULT = "(nothing)"  # the model's input if a tool has returned nothing
 DEVELOPER = "developer"  # OpenAI's newer name for the system role
 MAY_BE_EMPTY = ("system", DEVELOPER, ASSISTANT, TOOL)
 """Roles whose messages may be empty or null: many programs send an empty system message, and a reply may have been
@@ -102,7 +102,7 @@ class MessageValidator(Object):
         return {"role": "system" if role == DEVELOPER else role, "content": text}
 
     def _with_calls(self, role: str, text: str, calls: list[dict[str, Any]], where: str) -> str:
-        """The assistant's text with its calls, as it wrote them. Raises RequestError if they are not calls."""
+        """The assistant's text with its calls, as it wrote them. Raises RequestError for invalid calls."""
         if role != ASSISTANT:
             raise RequestError(
                 f"{where} belongs to a message of the assistant, not of the {role}; leave it out.", where
@@ -158,7 +158,7 @@ def reply(request: Request) -> Response:
     """Generate the assistant's reply, n times."""
     values, served = request.values, request.served
     descriptions, callable_names = tools.descriptions_of(values), tools.callable_names(values)
-    assert served.template is not None  # or it would have no chat
+    assert served.template is not None  # otherwise this model would not have the capability
     call_format = served.template.call_format
     forced = tools.forced_call(values, call_format)
     for field in ("prefix", "stop"):
@@ -180,11 +180,11 @@ def reply(request: Request) -> Response:
         if options.grammar is not None:
             raise RequestError("tools and response_format both say what the reply looks like; leave one of them out.",
                                "response_format")  # fmt: skip
-        if forced:  # it ends with its JSON, whose texts may contain any stop string
+        if forced:  # it ends with its JSON, whose strings may contain any stop string
             options = replace(options, grammar=forced, stop=())
         else:
             options = replace(options, stop=(*options.stop, *filter(None, [call_format.end])))
-    readers: defaultdict[int, tools.CallReader] = defaultdict(  # of each text
+    readers: defaultdict[int, tools.CallReader] = defaultdict(  # one for each text
         lambda: tools.CallReader(callable_names, call_format)
     )
     with_logprobs = values["logprobs"] or values["top_logprobs"] is not None
@@ -229,7 +229,7 @@ def fit_context(
         return list(messages), []
     conversation = Conversation.of(messages)
     room = context_length - n_prefix_tokens - min(max_new_tokens, context_length // 2)
-    n_dropped = conversation.fit(count, room, exact=False).messages  # what cannot fit raises an error below
+    n_dropped = conversation.fit(count, room, exact=False).messages  # a message that cannot fit raises an error below
     if count(conversation.messages) > context_length:
         with_system = " with the system message" if conversation.system else ""
         raise RequestError(

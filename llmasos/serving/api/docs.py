@@ -39,7 +39,7 @@ def docs_page(served: ServedModel, routes: Sequence[Route], base_url: str, requi
         base_url: the server's URL as the reader knows it, for the examples.
         requires_key: whether requests need an API key.
     """
-    routes = sorted(routes, key=lambda route: route.make_body is None)  # what the model does, then everything else
+    routes = sorted(routes, key=lambda route: route.make_body is None)  # the model's capabilities first
     contents = "".join(f'<li><a href="#{anchor(route)}">{escape(title(route))}</a></li>' for route in routes)
     sections = "".join(section(served, route, base_url, requires_key) for route in routes)
     key = (

@@ -8,7 +8,7 @@ from llmasos.serving.api.validators import AnyOf, Field, Integer, ListOf, ModelN
 from llmasos.serving.served_model import ServedModel
 from llmasos.settings import types_of
 
-MAX_IDS = 100_000  # of a text that is sent as token ids
+MAX_IDS = 100_000  # the most ids of a text that is sent as token ids
 
 
 def model_field(served: ServedModel) -> Field:

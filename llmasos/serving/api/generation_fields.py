@@ -19,7 +19,7 @@ from llmasos.serving.served_model import ServedModel
 from llmasos.tokenizers import Tokenizer
 
 MAX_STOPS, MAX_STOP_LENGTH = 16, 256
-MAX_TEXTS = 16  # per prompt of a request
+MAX_TEXTS = 16  # the most texts for each prompt of a request
 MAX_ALTERNATIVES = 20
 DEFAULT_TOKENS = 128
 MAX_RECORDED = 100_000  # tokens and alternatives in one response; each takes about a kilobyte while it is built
@@ -87,7 +87,7 @@ def generate(
     """
     values, served, n = request.values, request.served, request.values["n"]
     check_amount(served, len(prompts), n, options.max_new_tokens, alternatives)
-    if values["max_tokens"] == 0:  # only the prompt was asked for, with echo
+    if values["max_tokens"] == 0:  # the request is only for the echoed prompt
         generations = served.engine.make_requests(prompts, options, n)
         for generation in generations:
             generation.finish("length")
@@ -107,7 +107,7 @@ def generate(
         return json_response(head | {"choices": choices, "usage": usage_of(generations, n)})
 
     include_usage = (values["stream_options"] or {}).get("include_usage", False)
-    started: set[int] = set()  # the texts of which an event has been sent
+    started: set[int] = set()  # the indices of texts for which an event has been sent
 
     def chunk(index: int, event: Event) -> dict[str, Any]:
         first = index not in started

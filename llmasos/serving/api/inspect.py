@@ -63,7 +63,7 @@ MAX_TOKENS = {
     "patching": 64,
     "probe": 1024,
 }
-MAX_MASKED_TOKENS = 128  # of the view "tokens" of a BERT, which reads a text once for each of its tokens
+MAX_MASKED_TOKENS = 128  # for the view "tokens" of a BERT, which reads the text once for each of its tokens
 MAX_ALTERNATIVES = 20
 
 Messages = Sequence[Mapping[str, str]]

@@ -184,7 +184,7 @@ def read_logprobs(model: Model, tokenizer: Tokenizer, ids: Tensor, position: int
 def best_tokens(tokenizer: Tokenizer, logprobs: Tensor, before: Tensor | None = None) -> list[dict[str, Any]]:
     """The most likely tokens with their probabilities; after an intervention also with those before it."""
     best = logprobs.topk(min(SHOWN_TOKENS, len(logprobs))).indices.tolist()
-    if before is not None and int(before.argmax()) not in best:  # what the model said without the intervention
+    if before is not None and int(before.argmax()) not in best:  # the model's prediction without the intervention
         best[-1] = int(before.argmax())
     probabilities, old = logprobs.exp(), None if before is None else before.exp()
     return [

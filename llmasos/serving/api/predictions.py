@@ -18,9 +18,9 @@ from llmasos.tasks import answer_questions, classify, find_entities
 from llmasos.tasks.bert_pretraining import MASK, fill_mask_ids
 from llmasos.tasks.question_answering import stride_of
 
-MAX_CONTEXT = 50_000  # characters of a text in which to find an answer
+MAX_CONTEXT = 50_000  # characters of a context for question answering
 MAX_CHOICES = 100
-MAX_EVIDENCE = 8  # texts of a request for which each word's evidence is computed
+MAX_EVIDENCE = 8  # the most texts of a request with evidence for each word
 DIGITS = 6
 
 

@@ -21,10 +21,10 @@ from llmasos.serving.api.token_json import DIGITS, rounded
 from llmasos.tokenizers import Tokenizer
 
 Run = Callable[[Callable[[], Any]], Any]
-MAX_PARAMETERS = 20_000_000  # of a model for which probes are trained: a minute or so of one CPU core
+MAX_PARAMETERS = 20_000_000  # of a model for which probes are trained: about a minute of one CPU core
 
 trained: WeakKeyDictionary[Model, list[StoryProbe]] = WeakKeyDictionary()
-training = threading.Lock()  # two requests do not train the same probes
+training = threading.Lock()  # so that two requests do not train the same probes
 
 
 def probe_view(model: Model, tokenizer: Tokenizer, ids: Sequence[int], layer: int, run: Run) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def probe_view(model: Model, tokenizer: Tokenizer, ids: Sequence[int], layer: in
     stream = run(lambda: residual_stream(model, torch.tensor(ids)))[layer + 1]  # type: ignore[arg-type]
     return {
         "layer": layer,
-        "labels": list(WHEREABOUTS[: len(probe.weight)]),  # a short context never gets to the last one
+        "labels": list(WHEREABOUTS[: len(probe.weight)]),  # short contexts may lack examples of the last one
         "probabilities": rounded(probe.logits(stream[0].float().cpu()).softmax(dim=-1)),
         "layers": [{"layer": n, "accuracy": round(each.probe.accuracy, DIGITS), "control": round(each.control, DIGITS)}
                    for n, each in enumerate(probes)],

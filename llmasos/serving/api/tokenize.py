@@ -18,7 +18,7 @@ from llmasos.tokenizers import OPENAI_ENCODINGS, Tokenizer, train_tokenizer
 from llmasos.tokenizers.openai import cache_folder, missing_files
 
 MAX_LENGTH = 10_000  # characters
-CHARACTER_STORIES = 100  # of Storyworld, in English and German, from which `char` knows its characters
+CHARACTER_STORIES = 100  # stories of Storyworld, in English and German, whose characters are the vocabulary of `char`
 
 
 def tokenizer_names(served: ServedModel) -> list[str]:

@@ -136,7 +136,7 @@ class CallReader:
         if finish_reason is None:
             return self._send(self.call_format.n_certain(self.text)), []
         before, call = self.call_format.find(self.text)
-        if call is not None and finish_reason == "stop":  # at the end mark, which is not part of the text
+        if call is not None and finish_reason == "stop":  # at the closing tag, which is not part of the text
             try:
                 result = read_call(call)
             except UserError:

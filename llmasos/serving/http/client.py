@@ -91,7 +91,7 @@ class Client:
         """Whether the model was trained to chat; then `predict` and `stream` chat with it."""
         return "chat" in self.capabilities and self.served.get("chat_template") not in (None, PLAIN)
 
-    # Whatever the model was trained for
+    # For every model
 
     def predict(self, text: str, context: str | None = None, **options: Any) -> Prediction:
         """Use the model for what it was trained for.
@@ -212,7 +212,7 @@ class Client:
             return predictions[0] if isinstance(texts, str) else predictions
 
     def _post(self, capability: str, body: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-        """Request a capability of the model, and return the response."""
+        """Send a request for a capability of the model, and return the response."""
         return self.transport.request("POST", CAPABILITIES[capability].route, with_options(body, options))
 
     def _stream(self, capability: str, body: dict[str, Any], text_of: Callable[[dict], str | None]) -> Iterator[str]:

@@ -26,7 +26,7 @@ from llmasos.serving.http.http_types import JSON, body_too_large, to_json
 
 MAX_REQUEST_LINE = 8_192  # bytes
 MAX_HEAD = 16_384  # bytes of request line and headers; the standard library accepts at most 100 headers
-LINGER = 2.0  # seconds for which we still read (and drop) what a client sends after our response
+LINGER = 2.0  # seconds for which data is still read (and dropped) that a client sends after the response
 TLS_HELLO = b"\x16\x03"  # how a client that expects https begins
 ABSOLUTE_URL = re.compile("https?://([^/?]*)/?", re.IGNORECASE)  # up to the path
 ONCE = ("Host", "Content-Length", "Content-Type", "Authorization")
@@ -87,7 +87,7 @@ class BufferedWriter:
 class Connection(WSGIRequestHandler):
     """Reads one request, has the application answer it, and closes."""
 
-    server: Any  # our HTTPServer; the types of the standard library are those of any server
+    server: Any  # our HTTPServer; the standard library's type allows any server
     command: Any  # None until the request line has been read
     rfile: Any
     wfile: Any
@@ -210,7 +210,7 @@ class Connection(WSGIRequestHandler):
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Called by the standard library for a request that it cannot parse."""
         phrase = (message or HTTPStatus(code).phrase)[:200]
-        status = code if code < 500 else 400  # the client's mistake, even where HTTP calls it the server's
+        status = code if code < 500 else 400  # it is the client's mistake, even if HTTP counts it as the server's
         self.respond_with(RequestError(f"the request is not valid HTTP/1.1: {phrase}.", status=status))
 
     def respond_with(self, error: RequestError) -> None:
@@ -233,7 +233,7 @@ class Connection(WSGIRequestHandler):
         self.logged = True
         if self.server.log is not None:
             request = f"{self.command or '-'} {self.path}"[:200]
-            request = request.encode("unicode_escape").decode()  # nothing that could control a terminal
+            request = request.encode("unicode_escape").decode()  # without characters that control a terminal
             seconds = time.monotonic() - self.started
             self.server.log(f"{time.strftime('%H:%M:%S')} {request} {code} {seconds:.3f} s")
 

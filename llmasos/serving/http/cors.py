@@ -21,7 +21,7 @@ DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([^\s/?#@:*\[\]]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
 HEADER_NAMES = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+(?:\s*,\s*[A-Za-z0-9!#$%&'*+.^_`|~-]+)*")
 METHODS = "GET, HEAD, POST"
-READABLE = "Retry-After, WWW-Authenticate, Allow"  # headers of a response that scripts may read, beside the usual ones
+READABLE = "Retry-After, WWW-Authenticate, Allow"  # headers that scripts may read in addition to the usual ones
 PREFLIGHT_SECONDS = 600  # for which a browser may remember the answer to a preflight
 
 

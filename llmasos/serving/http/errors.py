@@ -19,7 +19,7 @@ TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_e
 
 CLIENT_CLOSED = 499  # no client reads this status; it is for the log and the metrics
 PHRASES = {status.value: status.phrase for status in HTTPStatus} | {CLIENT_CLOSED: "Client Closed Request"}
-RESTART_SECONDS = 5  # after which to retry while a server is starting or shutting down
+RESTART_SECONDS = 5  # retry after this time while a server is starting or shutting down
 MAX_SHOWN = 60  # characters of a wrong value in an error message
 Headers = tuple[tuple[str, str], ...]
 

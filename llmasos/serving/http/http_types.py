@@ -17,7 +17,7 @@ from llmasos.serving.served_model import ServedModel
 
 JSON = "application/json"
 MAX_DIGITS = 25  # of an integer in a body; converting a million digits would take minutes
-TEXTS_PER_JOB = 4  # how many texts the model reads before others get a turn
+TEXTS_PER_JOB = 4  # the model reads this many texts before other requests get a turn
 Environ = dict[str, Any]
 Item = TypeVar("Item")
 Result = TypeVar("Result")

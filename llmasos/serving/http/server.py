@@ -38,7 +38,7 @@ from llmasos.serving.http.connection import LINGER, Connection, error_response
 from llmasos.serving.http.errors import Headers, RequestError, retry_after
 from llmasos.settings import LARGEST_COUNT
 
-BACKLOG = 1024  # connections that the system keeps until we accept them
+BACKLOG = 1024  # connections that the system queues until they are accepted
 MAX_REJECTED = 256  # rejected connections that are kept open until their response has arrived
 WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 """Hosts that stand for all addresses of a machine → the one by which it reaches itself."""
@@ -65,7 +65,7 @@ class HTTPServer(ThreadingMixIn, WSGIServer):
         public: whether other machines can reach it.
     """
 
-    daemon_threads, block_on_close = True, False  # `stop` waits for the threads itself, with a limit
+    daemon_threads, block_on_close = True, False  # `stop` waits for the threads itself, with a time limit
     timeout = 0  # of `handle_request`, at shutdown: accept pending connections
 
     def __init__(
@@ -114,7 +114,7 @@ class HTTPServer(ThreadingMixIn, WSGIServer):
         self.read_seconds, self.write_seconds = read_seconds, write_seconds
         self._connections: set[socket.socket] = set()
         self._changed = threading.Condition()  # guards the set
-        self._rejected: deque[tuple[float, socket.socket]] = deque()  # when to close which, in order
+        self._rejected: deque[tuple[float, socket.socket]] = deque()  # (time to close, connection), in order
         self._thread: threading.Thread | None = None
         self._backlog_empty = False
 
@@ -132,7 +132,7 @@ class HTTPServer(ThreadingMixIn, WSGIServer):
         self.shutdown()
         self._thread.join()
         self._thread = None
-        self.socket.listen(0)  # the system lets no new connection into the backlog, which is emptied now
+        self.socket.listen(0)  # accept no new connections into the backlog, which is emptied now
         end = time.monotonic() + LAST_ACCEPT_SECONDS
         while not self._backlog_empty and time.monotonic() < end:
             self.handle_request()
@@ -156,7 +156,7 @@ class HTTPServer(ThreadingMixIn, WSGIServer):
         """Accept the next connection."""
         try:
             return super().get_request()
-        except OSError as error:  # it has closed already, or there are no more file descriptors
+        except OSError as error:  # the client has disconnected already, or no file descriptors are left
             if error.errno in (errno.EMFILE, errno.ENFILE):
                 time.sleep(0.05)
             raise
@@ -200,7 +200,7 @@ class HTTPServer(ThreadingMixIn, WSGIServer):
             self._changed.notify_all()
 
     def _reject(self, connection: socket.socket) -> None:
-        """Answer a connection with 503, without a thread.
+        """Respond to a connection with 503, without a thread.
 
         The response is short enough for the socket's buffer. The socket is closed only later: closing one that holds
         unread bytes resets the connection, and the client may lose the response.
@@ -232,10 +232,10 @@ def listen(host: str, port: int) -> socket.socket:
     except (OSError, UnicodeError) as error:
         raise UserError(f"this machine has no host {host!r} ({error}); try 127.0.0.1.") from error
     try:
-        if sys.platform != "win32":  # where it would let two servers share a port
+        if sys.platform != "win32":  # on Windows it would let two servers share a port
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        listener.listen(1)  # the port is only taken once somebody listens
+        listener.listen(1)  # binding alone does not reserve the port
     except OSError as error:
         listener.close()
         if error.errno == errno.EADDRINUSE:

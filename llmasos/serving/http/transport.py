@@ -31,7 +31,7 @@ from urllib.parse import urlsplit
 
 from llmasos.errors import UserError
 
-CONNECT_SECONDS = 10.0  # to establish a connection; the user's time-out is for silence on it
+CONNECT_SECONDS = 10.0  # to establish a connection; the user's timeout limits the silence on it
 FIRST_WAIT = 0.5  # seconds before the first retry; each further wait is twice as long
 MAX_WAIT = 60.0  # seconds; if the server asks for a longer wait, its error is raised
 MAX_RESPONSE = 100_000_000  # bytes
@@ -101,7 +101,7 @@ class Transport:
     def _open(self, method: str, path: str, body: dict[str, Any] | None) -> http.client.HTTPResponse:
         """Send the request, with retries, until there is a response with status 200."""
         for attempt in range(self.retries + 1):
-            wait = FIRST_WAIT * 2**attempt * random.uniform(0.75, 1.25)  # so that clients do not all return at once
+            wait = FIRST_WAIT * 2**attempt * random.uniform(0.75, 1.25)  # so that clients do not all retry at once
             try:
                 response = self._send(method, path, body)
             except (ConnectionError, ConnectFailed) as error:
@@ -159,7 +159,7 @@ class Transport:
             raise self._silent() from error
         except http.client.HTTPException as error:
             connection.close()
-            if isinstance(error, ConnectionError):  # it closed without a response
+            if isinstance(error, ConnectionError):  # the server closed the connection without a response
                 raise
             raise ServerError(f"{self.url} does not speak HTTP ({reason(error)}); check the URL.") from error
         except OSError:
@@ -181,7 +181,7 @@ class Transport:
         return data
 
     def _event_data(self, response: http.client.HTTPResponse) -> Iterator[str]:
-        """The data of each event of a stream: what follows `data:`, up to an empty line."""
+        """Yield the data of each event of a stream: the text after `data:`, up to an empty line."""
         data: list[str] = []
         while True:
             try:
@@ -212,7 +212,7 @@ class Transport:
         return value
 
     def _error(self, response: http.client.HTTPResponse) -> ServerError:
-        """The error that a response with another status than 200 reports."""
+        """Make the error for a response with a status other than 200."""
         status = response.status
         if 300 <= status < 400:
             target = printable(response.headers.get("Location", "nowhere"))
