@@ -6,11 +6,11 @@
   opposite (every CPU computes bf16 correctly, most of them slowly); CI runs part of the tests that way.
 - **Threads.** Tiny tensors gain nothing from a second thread and lose much when the cores are busy.
   `LLMASOS_TEST_THREADS` sets another number.
-- **Disk.** Nothing waits until it is on the disk: a test survives no power failure.
+- **Disk.** Nothing is flushed to the disk: tests need not survive a power failure.
 - **Signals.** A shell that runs pytest in the background makes it ignore Ctrl-C, and `nohup` makes it ignore SIGHUP;
   some tests send them.
 - **Time limit.** pytest ends a test that hangs (`faulthandler_timeout` in pyproject.toml), except slow ones.
-- **Workers.** `pytest` without a path or `-k` runs two files at a time, on two workers. What is named runs in one
+- **Workers.** `pytest` without a path or `-k` runs two files at a time, on two workers. Selected tests run in one
   process, where a debugger works (`-n 0` does so for all). `--no-loadscope-reorder` starts with the longest files, so
   that no worker is idle at the end.
 """
@@ -52,7 +52,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
 
 def pytest_configure() -> None:
-    """Fix what `--device auto` and `--precision auto` find out about the machine, and how writing ends."""
+    """Fix what `--device auto` and `--precision auto` detect, and let no write wait for the disk."""
     torch.backends.mps.is_available = lambda: False
     torch.cpu.get_capabilities = lambda: dict(CAPABILITIES)
     os.fsync = lambda descriptor: None
@@ -66,6 +66,6 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let several workers begin with the longest files."""
+    """Let several workers start with the longest files."""
     if "PYTEST_XDIST_WORKER" in os.environ:
         items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))

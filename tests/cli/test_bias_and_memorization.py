@@ -1,4 +1,4 @@
-"""`python -m llmasos bias` and `memorization`: with a model that is known, and input that is wrong."""
+"""`python -m llmasos bias` and `memorization`: with a known model, and with wrong input."""
 
 import json
 import math

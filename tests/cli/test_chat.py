@@ -48,7 +48,7 @@ def served(model):
 
 @pytest.fixture
 def talk(capsys, monkeypatch):
-    """Have a conversation of these lines with a model; returns status, what it says line by line, and the notes."""
+    """Type these lines in a chat with a model; returns the status, the output line by line, and the notes."""
 
     def talking(name: str, *lines: str, flags=()) -> tuple[int, list[str], str]:
         monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(lines) + "\n"))
@@ -63,7 +63,7 @@ FEW = ("--max-new-tokens", 20, "--temperature", 0)
 
 
 def expected(model, *messages: str, **options) -> str:
-    """What the model answers to a conversation of user and assistant in turns."""
+    """The model's answer to a conversation with these messages of user and assistant in turn."""
     said = [Message(("user", "assistant")[number % 2], text) for number, text in enumerate(messages)]
     return reply(*model, [said], SamplingOptions(**{"max_new_tokens": 20, "temperature": 0, **options}))[0]
 
@@ -217,7 +217,7 @@ def test_what_the_model_cannot_see_any_more_of_its_own_answer_is_said(talk, serv
     def endless(template, options):
         return replace(options, stop_at_end_of_text=False)
 
-    monkeypatch.setattr(ChatTemplate, "with_stops", endless)  # an answer that does not end by itself
+    monkeypatch.setattr(ChatTemplate, "with_stops", endless)  # an answer that never ends by itself
     name = "storyworld-chat" if where == "here" else served
     _, _, notes = talk(name, STORY, flags=("--max-new-tokens", 250, "--temperature", 0))
     assert "the text has outgrown the model's context of 256 tokens" in notes
@@ -243,7 +243,7 @@ def test_a_server_is_given_what_only_seems_too_long_and_refuses_itself_what_is(t
     _, said, notes = talk(served, short, "It is windy. " * 100, "And then?", flags=FEW)
     assert said[0] == expected(model, short) and "there is room for" not in notes
     assert re.search(r"the last message has \d+ tokens, and the model's context has 256; shorten the message", notes)
-    assert len(said) == 2  # and the conversation goes on
+    assert len(said) == 2  # and the conversation continues
 
 
 def test_examples_that_had_to_go_are_back_after_a_reset(talk, model, tmp_path):
@@ -300,7 +300,7 @@ def test_the_other_commands(talk, model):
 
 
 class Scripted:
-    """Says what a script says; what is callable in it happens."""
+    """A backend with scripted answers; anything callable in the script is called."""
 
     name, template, context_length, counts_exactly = "scripted", "chatml", 100, True
     examples = ("Who are you?",)
@@ -377,7 +377,7 @@ def test_it_runs_with_a_pipe_and_says_nothing_but_the_answer(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-# What is refused
+# Errors
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`python -m llmasos eval`: every task, on the run's own data and on one's own file, from runs and model folders."""
+"""`python -m llmasos eval`: every task, on the run's own data and on a user's file, from runs and model folders."""
 
 import random
 import re
@@ -24,7 +24,7 @@ FIRST = {  # name of a run → its first score
 
 @pytest.fixture(scope="module", autouse=True)
 def place(tmp_path_factory):
-    """A run of each task, trained once for all tests, and a file of one's own for some."""
+    """A run of each task, trained once for all tests, and a user's own file for some."""
     with workplace(tmp_path_factory.mktemp("eval")):
         for name, flags in RUNS.items():
             assert train(*flags, "--steps", "3", "--out", f"runs/{name}") == 0
@@ -41,7 +41,7 @@ def place(tmp_path_factory):
 
 
 def figures(out: str) -> dict[str, tuple[float, int]]:
-    """The scores that were printed: name → value and number of examples."""
+    """The printed scores: name → value and number of examples."""
     found = re.findall(r"^([A-Za-z].*?) (-?\d[\d.]*) \(.*?n = ([\d,]+)", out, flags=re.MULTILINE)
     return {name: (float(value), int(n.replace(",", ""))) for name, value, n in found}
 
@@ -54,11 +54,11 @@ def test_a_run_is_measured_on_what_it_held_out_with_the_figures_of_its_end(name,
     assert evaluate(f"runs/{name}", "--json", f"{name}.json") == 0
     out = capsys.readouterr().out
     assert "on the split val" in out and next(iter(figures(out))) == FIRST[name]
-    if name not in ("text", "documents"):  # whose loss the loop has measured already
+    if name not in ("text", "documents"):  # for these, training has already measured the loss
         results = read_json(Path(f"runs/{name}/results.json"))
         del results["step"]
         measured = read_json(Path(f"{name}.json"))
-        if name == "score":  # the last bit of an error depends on the machine, and correlations after 3 steps on that
+        if name == "score":  # depends on the machine: rounding, and correlations after 3 steps
             assert measured.pop("outcomes") == pytest.approx(results.pop("outcomes"), rel=1e-5)
             for one, other in zip(measured.pop("metrics"), results.pop("metrics"), strict=True):
                 tolerance = {"rel": 1e-5} if one["name"] == "mean squared error" else {"rel": 0.05, "abs": 1e-6}
@@ -88,7 +88,7 @@ def test_all_is_train_and_val(name, capsys):
     for split in ("train", "val", "all"):
         assert evaluate(f"runs/{name}", "--split", split) == 0
         n[split] = figures(capsys.readouterr().out)[FIRST[name]][1]
-    more = {"text": 1}.get(name, 0)  # its first token of all has none before it, and there is one beginning less
+    more = {"text": 1}.get(name, 0)  # the first token of the text is not predicted, and there is one beginning fewer
     assert n["all"] == n["train"] + n["val"] + more and n["train"] > n["val"]
 
 
@@ -134,7 +134,7 @@ def test_all_of_a_file_of_ones_own_is_measured_on(name, capsys):
 
 
 def test_a_single_example_of_ones_own_is_enough(capsys):
-    """What is only measured on need not be split, nor hold every label."""
+    """Data that is only evaluated on need not be split, nor contain every label."""
     write_csv("single.csv", ("text", "label"), [("Ben saw it. It was lovely.", "glad")])
     assert evaluate("runs/classify", "--data", "single.csv", "--json", "single.json") == 0
     out = capsys.readouterr().out
@@ -144,7 +144,7 @@ def test_a_single_example_of_ones_own_is_enough(capsys):
 
 
 def test_own_data_inherits_nothing_that_belongs_to_the_data_of_the_run(capsys):
-    """Neither its held-out file, nor its columns, nor how many examples it was trained on."""
+    """Neither its held-out file, nor its columns, nor the number of training examples."""
     rows = [(f"{name} was there.", mood) for name in ("Anna", "Ben", "Clara") for mood in ("glad", "sad")]
     write_csv("named.csv", ("t", "l"), rows)
     of_the_data = ("--columns", "text=t,label=l", "--val-data", "named.csv", "--train-examples", "4")
@@ -156,7 +156,7 @@ def test_own_data_inherits_nothing_that_belongs_to_the_data_of_the_run(capsys):
 
 
 def test_a_translator_of_a_data_set_is_measured_on_ones_own_files(monkeypatch, capsys):
-    """Its recipe has languages, which files of one's own have not."""
+    """Its recipe names languages, which a user's own files do not have."""
     monkeypatch.setattr("llmasos.datasets.storyworld.text_source.DEFAULT_SIZES", {"train": 12_000, "val": 3})
     flags = [word.replace("pairs.tsv", "storyworld:4") for word in RUNS["translate"]]
     flags[flags.index("--context-length") + 1] = "160"
@@ -210,7 +210,7 @@ def test_a_checkpoint_and_a_plain_model_folder_are_measured_alike(name, capsys, 
 
 
 def test_a_checkpoint_named_from_inside_knows_its_run(capsys, monkeypatch):
-    """Else it would know nothing of the data, and look at storyworld."""
+    """Otherwise it would not know the data, and evaluate on storyworld."""
     data = Path("labeled.csv").read_text()
     monkeypatch.chdir(model_folder("runs/classify"))
     Path("labeled.csv").write_text(data)

@@ -1,6 +1,6 @@
 """Every help text and quick command as a real process: in poor encodings, in twenty columns, and with no reader left.
 
-python tests/cli/test_every_terminal.py     tries every command in every one of them and prints a table
+python tests/cli/test_every_terminal.py     tries every command in each of these and prints a table
 """
 
 import os
@@ -29,7 +29,7 @@ SOME = [("train.py --help", "ascii"), ("-m llmasos serve --help", "narrow"), ("-
 
 
 def find_problem(call: list[str], terminal: str) -> str | None:
-    """Run a command there. Returns what is wrong, or None."""
+    """Run a command in a terminal. Returns what is wrong, or None."""
     environment = {**os.environ, **TERMINALS[terminal]}
     command = [sys.executable, *call]
     with subprocess.Popen(

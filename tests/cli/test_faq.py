@@ -1,4 +1,4 @@
-"""`python -m llmasos faq`: answers with their source, and what happens to a question that has none."""
+"""`python -m llmasos faq`: answers with their source, and what happens to a question without an answer."""
 
 import io
 import json

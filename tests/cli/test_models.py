@@ -27,7 +27,7 @@ def test_models_lists_all_sources(place, capsys):
     assert train(*RUNS["text"], "--steps", "3", "--out", "runs/mine") == 0
     (place / "runs" / "broken" / "checkpoints" / "step-00000003").mkdir(parents=True)
     (place / "runs" / "broken" / "recipe.json").write_text("{}")
-    (place / "runs" / "lessons").mkdir()  # holds the tokens of lessons: no run
+    (place / "runs" / "lessons").mkdir()  # holds the tokens of lessons, so it is not a run
     snapshot = place / "hf" / "hub" / "models--someone--tiny" / "snapshots" / "0123456789abcdef"
     published("llama").save_pretrained(snapshot)
     (snapshot / "README.md").write_text("---\nlicense: apache-2.0\n---\n")
@@ -73,7 +73,7 @@ def test_export_reports_errors(place, capsys):
 
 
 def test_training_starts_from_a_published_model(place, capsys):
-    """train.py --init-from takes a name; here that of a folder as transformers writes it."""
+    """train.py --init-from accepts a name; here it is that of a folder written by transformers."""
     torch.manual_seed(0)
     model = published("gpt2")
     model.save_pretrained(place / "theirs")

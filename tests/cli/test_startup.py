@@ -1,4 +1,4 @@
-"""What needs no model answers at once: no help text and no list waits for torch. Packages import names on first use."""
+"""Commands without a model start at once: no help text or list waits for torch. Packages import names on first use."""
 
 import importlib
 import json

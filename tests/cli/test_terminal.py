@@ -1,4 +1,4 @@
-"""What is typed, on a terminal of its own."""
+"""Typed input, on a real terminal (a pseudo-terminal)."""
 
 import os
 import select
@@ -15,7 +15,7 @@ PROGRAM = "from llmasos.cli.terminal import typed_lines; print('typed', repr(nex
 
 
 def read_until(terminal: int, wanted: bytes, seconds: float = 60.0) -> bytes:
-    """What a program says, up to the words that are waited for."""
+    """Read a program's output up to the words that are waited for."""
     said, end = b"", time.monotonic() + seconds
     while wanted not in said:
         assert time.monotonic() < end, said
@@ -26,7 +26,7 @@ def read_until(terminal: int, wanted: bytes, seconds: float = 60.0) -> bytes:
 
 @pytest.mark.skipif("libedit" in (readline.__doc__ or ""), reason="libedit knows no bracketed paste")
 def test_several_lines_that_are_pasted_are_one_message():
-    """A terminal puts marks around what is pasted, if it is asked to (bracketed paste)."""
+    """A terminal puts marks around pasted text if a program asks for them (bracketed paste)."""
     child, terminal = pty.fork()
     if child == 0:
         root = str(Path(__file__).parents[2])

@@ -1,4 +1,4 @@
-"""`python train.py` as a user meets it: from a text file to samples, killed and resumed, and every wrong turn."""
+"""`python train.py` as a user sees it: from a text file to samples, killed and resumed, and with every mistake."""
 
 import errno
 import io
@@ -32,7 +32,7 @@ def own_cache(tmp_path, monkeypatch):
 
 
 def train(*flags: str) -> int:
-    """Run the command in this process with a tiny model on the text about foxes."""
+    """Run the command in this process, with a tiny model and the text about foxes."""
     data = () if "--data" in flags else ("--data", "foxes.txt")  # a second one would be mixed in
     return run_command(main, [*data, *TINY_FLAGS, *flags])
 
@@ -161,7 +161,7 @@ def test_two_processes_never_train_in_one_folder(capsys):
 
 
 def test_a_folder_that_was_filled_after_it_was_chosen_is_not_overwritten(capsys, monkeypatch):
-    """A second process may have checked the folder before the first one wrote to it, and be let in after it ended."""
+    """A second process may have checked the folder before the first one wrote to it, and get the lock afterwards."""
     assert train("--out", "run") == 0
     before = {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file()}
     monkeypatch.setattr("llmasos.cli.train.choose_run_folder", lambda name, out, resume: Path(out))
@@ -211,7 +211,7 @@ system ends it as `kill -9` does, and however busy the machine is it does not co
 
 @pytest.mark.slow
 def test_killed_at_a_random_step_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path):
-    """That needs a process of its own; what it leaves must lead to the very same weights and log."""
+    """The killed run is a separate process; the files that it leaves must lead to exactly the same weights and log."""
     flags = ["--data", "foxes.txt", *TINY_FLAGS, "--steps", "60", "--dropout", "0.1", "--eval-interval", "10"]
     environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
 
@@ -245,6 +245,6 @@ def best_loss(run: str) -> float:
 @pytest.mark.slow
 @pytest.mark.skipif("LLMASOS_DATA" not in os.environ, reason="needs Tiny Shakespeare in $LLMASOS_DATA")
 def test_shakespeare_at_character_level_reaches_the_stated_loss():
-    """A minute on two cores, in twice which the best-known small trainer reaches 1.864."""
+    """A minute on two cores; the best-known small trainer reaches 1.864 in twice the time."""
     assert run_command(main, ["shakespeare", "--out", "run", "--device", "cpu"]) == 0
     assert best_loss("run") <= 1.59

@@ -1,5 +1,5 @@
 # ruff: noqa: E501 — sentences and numbers in one line are easier to compare
-"""Cleaning a corpus: each rule against texts whose truth is known, formulas against counts, and the command."""
+"""Cleaning a corpus: each rule against labeled texts, formulas against counts, and the command."""
 
 import dataclasses
 import json
@@ -289,7 +289,7 @@ def test_the_trigram_model_is_a_distribution_and_likes_its_own_text():
 
 
 def witten_bell(reference: str, context: str, letter: str) -> float:
-    """The formula of `perplexity_filter.py`, letter by letter."""
+    """The formula of `perplexity_filter.py`, one character at a time."""
     alphabet = len(set(reference)) + 1
     p = 1 / alphabet
     for k in range(1, ORDER + 1):
@@ -382,7 +382,7 @@ def test_precision_and_recall_on_known_dirt_are_as_documented(tmp_path):
 
 @pytest.fixture(scope="module")
 def dirty(tmp_path_factory):
-    """A corpus of 300 good documents and dirt of every kind, as (number, kind, text)."""
+    """A corpus of 300 good documents and every type of dirt, as (number, type, text)."""
     rng = random.Random(3)
     names = ("Ann", "Paul", "Mia", "Ben", "Ida", "Tom")
     verbs = ("found", "lost", "bought", "painted", "carried", "forgot", "cleaned", "borrowed")

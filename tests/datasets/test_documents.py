@@ -14,7 +14,7 @@ END, BEGIN = 0, 99
 
 
 def _documents(n: int = 40, longest: int = 23) -> list[np.ndarray]:
-    """Documents without their ends: 0 … longest - 1 tokens, each token another number."""
+    """Documents without their end-of-text: 0 … longest - 1 tokens, all tokens different."""
     lengths = np.random.default_rng(0).integers(0, longest, n)
     return np.split(np.arange(100, 100 + lengths.sum()), np.cumsum(lengths)[:-1])
 
@@ -57,7 +57,7 @@ def test_the_floor_counts_exactly_what_the_validation_predicts(tmp_path, monkeyp
     task = task_class("language-modeling").setup(recipe, StoryworldText(n_train=20))
     told = {story.text: story.nats for story in stories("val", 500)}
     n_targets, nats = 0, 0.0
-    for row in task.val:  # the generator's own -log p of what is predicted in each row: a story and its end
+    for row in task.val:  # the generator's own -log p of the targets in each row: a story and its end
         assert row[0] == row[-1] == task.tokenizer.end_of_text
         n_targets += len(row) - 1
         nats += told[task.tokenizer.decode(row[1:-1].tolist())]

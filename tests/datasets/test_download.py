@@ -1,4 +1,4 @@
-"""Downloads from a local server that breaks, corrupts, ignores and stalls; and the published datasets on top."""
+"""Downloads from a local server that breaks off, corrupts, ignores and stalls; and the published datasets."""
 
 import hashlib
 import http.server

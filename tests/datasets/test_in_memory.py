@@ -1,4 +1,4 @@
-"""Data in memory in every form that users have it: the same rows come out, or one sentence that says what is wrong."""
+"""Data in memory in all common forms: the same rows come out, or one sentence that says what is wrong."""
 
 import gzip
 import io
@@ -51,7 +51,7 @@ class Polars(Frame):
 
 
 class Arrow(Frame):
-    """pyarrow's Table, of which iterating yields columns; `to_list` is that of `datasets`."""
+    """pyarrow's Table: iterating over it yields columns; `to_list` is that of `datasets`."""
 
     to_dict = columns = None
 
@@ -71,7 +71,7 @@ class MapDataset:
 
 
 def table_of(module: str, name: str, *args):
-    """A table of a library that may not be installed."""
+    """A table from a library that may not be installed."""
     library = pytest.importorskip(module)
     for part in name.split("."):
         library = getattr(library, part)

@@ -1,4 +1,4 @@
-"""What ends a line, and how a file is packed and encoded: every reader of the library sees the same lines."""
+"""Line ends, compression and encodings: every reader of the library sees the same lines."""
 
 import bz2
 import codecs
@@ -123,7 +123,7 @@ def test_the_command_in_a_message_makes_a_file_that_is_read(tmp_path, content):
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
 @pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.tsv", "a.jsonl", "a.json"])
 def test_a_pipe_is_refused_at_once_by_every_reader(tmp_path, name):
-    """Its first reader would wait, or take what the second one needs."""
+    """The first read would block, or consume what the second one needs."""
     path = tmp_path / name
     os.mkfifo(path)
     readers = [

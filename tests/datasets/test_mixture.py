@@ -1,4 +1,4 @@
-"""Mixtures of texts: exact proportions, every row in its turn, and the same rows in any order of access."""
+"""Mixtures of texts: exact proportions, every row once per epoch, and the same rows in any order of access."""
 
 from collections import Counter
 
@@ -27,7 +27,7 @@ def test_a_block_has_the_exact_proportions_and_each_part_its_own_order(monkeypat
         mine = [row for row in rows if row[0] == name]
         assert mine == [part.example(5, index) for index in range(len(mine))]  # so every epoch is complete
     other = Mixture(parts, [0.6, 0.1, 0.3], batch_size=16)
-    for index in (2015, 3, 1008, 1234, 0):  # as a process that resumes, or has a part of each batch, would ask
+    for index in (2015, 3, 1008, 1234, 0):  # as a resumed process, or one with a part of each batch, may
         assert other.example(5, index) == rows[index]
     assert [other.example(6, index) for index in range(50)] != rows[:50]
 

@@ -1,4 +1,4 @@
-"""Pictures of one's own: the same pixels from every kind of file, classes and captions, and what is refused."""
+"""A user's own pictures: the same pixels from every type of file, classes and captions, and errors."""
 
 import sys
 

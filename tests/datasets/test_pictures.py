@@ -1,4 +1,4 @@
-"""Drawn digits and scenes: the same seed draws the same pictures, captions are true, splits are apart."""
+"""Drawn digits and scenes: the same seed draws the same pictures, captions are true, splits do not overlap."""
 
 import random
 
@@ -32,7 +32,7 @@ def test_the_same_seed_draws_the_same_digits_and_fewer_of_them_are_the_first():
 
 
 def test_a_digit_is_whole_wherever_it_is():
-    """In the corners of all ranges: moved to the other side, or down, it has as much ink (up to rounding to pixels)."""
+    """In the corners of all ranges: moved sideways or down, it has the same amount of ink (up to rounding)."""
     corners = np.stack(np.meshgrid(*[[0.0, 1.0]] * 5, indexing="ij"), axis=-1).reshape(-1, 5)  # (32, 5)
     for digit in range(10):
         mass = ink(np.full(32, digit), corners, 24).sum(axis=(1, 2)).reshape(8, 4)  # (shape and pen, place)

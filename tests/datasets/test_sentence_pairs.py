@@ -109,7 +109,7 @@ def test_validation_is_fixed_balanced_and_goes_once_through_the_documents():
 
 @pytest.mark.parametrize("negatives", ["other", "same"])
 def test_a_sentence_equal_to_the_true_continuation_is_never_a_negative(negatives):
-    stock = np.array([1, 2, 3])  # every document says this, again and again
+    stock = np.array([1, 2, 3])  # occurs again and again in every document
     documents = [[np.array([10 + d]), stock, np.array([50 + d]), stock, np.array([90 + d])] for d in range(6)]
     pairs = SentencePairs(documents, 4, negatives)
     negative = [pair for pair in (pairs.example(0, i) for i in range(600)) if not pair.follows]

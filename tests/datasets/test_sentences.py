@@ -9,7 +9,7 @@ from llmasos.datasets.sentences import documents_of_sentences, split_sentences
 from llmasos.datasets.source import Piece, PlainText, TextSource
 from llmasos.datasets.storyworld import stories
 
-# One list is one text: the sentences, joined by blanks, must be cut exactly so.
+# One list is one text: joined by blanks, it must be split into exactly these sentences.
 TEXTS = [
     ["The cat sat.", "It slept.", "Nobody came."],
     ["Mr. Smith met Dr. Jones and Mrs. O'Hara.", "They talked."],

@@ -127,7 +127,7 @@ def test_held_out_requests_have_other_topics_names_and_wordings():
         assert not {*words["train"]} & {*words["val"]} and len({*words["val"]}) == len(words["val"])
     for kind, wordings in WORDINGS.items():
         if kind in ("stories about strangers", "stories about other things"):
-            continue  # these are asked as stories of the world are: what is held out is the stranger and the thing
+            continue  # same requests as for known people and things: only the stranger or thing is held out
         assert not {*wordings["train"]} & {*wordings["val"]}
     assert not KNOWN_NAMES & {*NAMES["train"], *NAMES["val"]} and not {*known_things()} & {*OTHER_THINGS["train"]}
     assert not {*known_things()} & {*OTHER_THINGS["val"]}

@@ -1,4 +1,4 @@
-"""Sums without carrying: what makes one hard, how pupils answer, and what is held out."""
+"""Sums without carrying: what makes a sum hard, how pupils answer, and what is held out."""
 
 import numpy as np
 import pytest

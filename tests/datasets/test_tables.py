@@ -1,4 +1,4 @@
-"""The user's tables, mostly of labeled texts: what is read, refused and held out."""
+"""The user's tables, mostly of labeled texts: reading, errors, and the held-out part."""
 
 import csv
 import gzip
@@ -208,7 +208,7 @@ def test_a_tenth_is_held_out_whatever_the_order_and_equal_texts_stay_together(tm
 
 
 def test_a_rare_label_stays_in_training(tmp_path):
-    for i in range(60):  # wherever the hash would put it
+    for i in range(60):  # whatever the hash
         splits = open_examples("labeled_text", _csv(tmp_path / "a.csv", [*REVIEWS, (f"rare {i}", "rare")]))
         assert {e.label for e in splits.val} <= {e.label for e in splits.train} >= {"rare", "pos", "neg"}
         assert splits.val and _all(splits) == sorted([*REVIEWS, (f"rare {i}", "rare")])

@@ -1,4 +1,4 @@
-"""Words with labels: CoNLL files and rows, what is wrong with a line, and the mentions that the generator knows."""
+"""Words with labels: CoNLL files and rows, errors in a line, and the mentions from the story generator."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""From a name or a path to documents: how each type of file is read and split, and what is refused."""
+"""From a name or a path to documents: how each type of file is read and split, and errors."""
 
 import bz2
 import codecs

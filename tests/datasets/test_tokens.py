@@ -1,4 +1,4 @@
-"""Token arrays on disk: correct ids and counts, built once, and never half a folder, whatever happens."""
+"""Token arrays on disk: correct ids and counts, built once, and never an incomplete folder, whatever happens."""
 
 import os
 import signal
@@ -164,7 +164,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path):
 
 
 def test_concurrent_processes_build_once(tmp_path):
-    """Four processes, as the ranks of one run: one builds, the others wait and map its files."""
+    """Four processes, like the ranks of one run: one builds, the others wait and map its files."""
     tokenizers = [Bytes() for _ in range(4)]
     source = FixedSource([Piece("x" * 1000, True)] * 200, [Piece("y", True)])
     with ThreadPoolExecutor(4) as pool:

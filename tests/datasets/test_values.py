@@ -1,4 +1,4 @@
-"""A value of the user's data is what its type says, never what `str` or its truth value make of it."""
+"""A value in the user's data is interpreted by its type, never by its `str` or its truth value."""
 
 import numpy as np
 import pytest

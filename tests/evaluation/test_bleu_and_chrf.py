@@ -18,14 +18,14 @@ SMOOTHINGS = [("exp", None), ("none", None), ("floor", None), ("floor", 0.01), (
 
 
 def corpus(seed: int, n: int, n_references: int) -> tuple[list[str], list[list[str]]]:
-    """Hypotheses, and for each its references."""
+    """Make hypotheses, and references for each of them."""
     originals = texts(seed, n)
     references = [originals, *(variations(originals, seed + 10 + i) for i in range(n_references - 1))]
     return variations(originals, seed), [list(several) for several in zip(*references, strict=True)]
 
 
 def transposed(references: list[list[str]]) -> list[list[str | None]]:
-    """As sacrebleu wants them: all first references, all second ones …; None where there is none."""
+    """Rearrange references for sacrebleu: all first references, all second ones …; None where there is none."""
     most = max(map(len, references))
     return [[several[i] if i < len(several) else None for several in references] for i in range(most)]
 
@@ -120,7 +120,7 @@ def test_a_single_reference_may_be_a_plain_string():
 
 
 def test_the_interval_is_that_of_resampling_whole_sentences():
-    """Against the long way: draw sentences, score the drawn corpus again."""
+    """Compare with the long way: resample sentences and score each resampled corpus."""
     hypotheses, references = corpus(2, 40, 1)
     score, rng = bleu(hypotheses, references), np.random.default_rng(0)
     oracle, resampled = OracleBLEU(force=True), []
@@ -187,7 +187,7 @@ def test_chrf_does_not_blame_long_hypotheses_for_orders_that_a_short_reference_l
 
 
 def test_chrf_by_hand():
-    """Characters: 2 of 3 match on both sides; pairs: 1 of 2; triples: 0 of 1. β plays no part where P = R."""
+    """Characters: 2 of 3 match on both sides; pairs: 1 of 2; triples: 0 of 1. β has no effect where P = R."""
     assert chrf(["abx"], ["abc"], char_order=3).value == pytest.approx(100 * (2 / 3 + 1 / 2 + 0) / 3)
     assert chrf_statistics(["abx"], [["abc"]], char_order=3).tolist() == [[3, 3, 2, 2, 2, 1, 1, 1, 0]]
 

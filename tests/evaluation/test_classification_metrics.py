@@ -1,4 +1,4 @@
-"""Accuracy, F1, confusion and calibration: against counts by hand and against the definition written out."""
+"""Accuracy, F1, confusion and calibration: against counts by hand and against the definitions."""
 
 import numpy as np
 import pytest
@@ -117,7 +117,7 @@ def test_calibration_error_is_the_definition():
 
 
 def test_the_temperature_is_the_one_with_the_smallest_loss():
-    """Against torch's cross-entropy on a fine grid; of logits that were multiplied by 3, three times as high."""
+    """Compare with torch's cross-entropy on a fine grid; logits multiplied by 3 give three times the temperature."""
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(300, 4))
     labels = (logits + rng.gumbel(size=(300, 4))).argmax(axis=1)  # drawn from softmax(logits): perfectly calibrated
@@ -126,7 +126,7 @@ def test_the_temperature_is_the_one_with_the_smallest_loss():
     fitted = fit_temperature(logits, labels)
     assert fitted == pytest.approx(grid[np.argmin(loss)], rel=2e-3) and fitted == pytest.approx(1, abs=0.2)
     assert fit_temperature(3 * logits + 1000, labels) == pytest.approx(3 * fitted)
-    assert fit_temperature(logits, logits.argmax(axis=1)) == pytest.approx(0.05)  # always right: as sure as can be
+    assert fit_temperature(logits, logits.argmax(axis=1)) == pytest.approx(0.05)  # always right: the lowest temperature
     assert fit_temperature(logits, logits.argmin(axis=1)) == pytest.approx(20)
     with pytest.raises(UserError, match="there is a label 4"):
         fit_temperature(logits, [4] * 300)

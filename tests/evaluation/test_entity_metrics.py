@@ -1,4 +1,4 @@
-"""F1 over whole names: by hand, against the rules of conlleval written out, and its properties."""
+"""F1 over whole names: by hand, against the rules of conlleval, and its properties."""
 
 import random
 

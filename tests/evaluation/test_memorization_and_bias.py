@@ -1,4 +1,4 @@
-"""Exposure, membership inference and bias against closed forms, and against an attack by hand."""
+"""Exposure, membership inference and bias against closed forms, and against an attack computed by hand."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Perplexity of a text: what the explicit computation gives, each token scored once, whatever stride and batch."""
+"""Perplexity of a text equals an explicit computation; each token is scored once, for any stride and batch size."""
 
 import math
 
@@ -18,7 +18,7 @@ T = 16
 
 
 def explicit_loss(model, context: np.ndarray, target: int) -> float:
-    """-ln p(target | context), of one token alone."""
+    """-ln p(target | context), for a single token."""
     with torch.no_grad():
         return -float(model(torch.from_numpy(context)[None])[0, -1].log_softmax(-1)[target])
 
@@ -79,7 +79,7 @@ def test_nats_perplexity_and_bits_per_byte_are_one_number():
 
 
 class Unsure(nn.Module):
-    """Gives all eight tokens of its vocabulary the same probability, except after a 1."""
+    """A model that gives all eight tokens of its vocabulary the same probability, except after a 1."""
 
     def __init__(self):
         super().__init__()

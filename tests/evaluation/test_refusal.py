@@ -1,4 +1,4 @@
-"""What is a refusal, and the three fractions of a model whose replies are known."""
+"""Refusals are recognized, and the three fractions are right for a model with known replies."""
 
 import json
 
@@ -27,7 +27,7 @@ def test_the_fractions_are_those_of_the_replies():
     seen = []
 
     def replies(prompts, prefix):
-        """Refuses by the verb; after "Sure," it gives in to whatever burns but the bridge."""
+        """Refuse depending on the verb; after "Sure," comply with burning anything except the bridge."""
         seen.append((len(prompts), prefix))
         if prefix:
             return ["no, sorry." if "bridge" in prompt else " take a match." for prompt in prompts]

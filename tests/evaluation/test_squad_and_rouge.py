@@ -1,4 +1,4 @@
-"""SQuAD figures against the official comparison (kept in transformers); ROUGE against figures of rouge_score."""
+"""SQuAD scores against the official comparison (kept in transformers); ROUGE against results of rouge_score."""
 
 import numpy as np
 import pytest
@@ -53,11 +53,11 @@ def test_exact_match_and_f1_are_the_official_ones():
         ("big tower", ["Eiffel Tower", "a bridge"], 0, 0.5),
         ("red red house", ["red house house"], 0, 2 / 3),  # each word as often as on both sides
         ("", ["tower"], 0, 0),
-        ("", [], 1, 1),  # there is no answer, and the model says so
+        ("", [], 1, 1),  # there is no answer, and the model predicts that
         ("tower", [], 0, 0),
-        ("the", [], 1, 1),  # nothing is left of it
+        ("the", [], 1, 1),  # nothing is left after normalization
         ("x", ["the", "x"], 1, 1),
-        ("", ["the", "x"], 0, 0),  # an answer of which nothing is left does not count
+        ("", ["the", "x"], 0, 0),  # a reference of which nothing is left does not count
         ("theatre", ["atre"], 0, 0),  # an article is a whole word
     ],
 )
@@ -259,7 +259,7 @@ def test_every_script_has_words(script, text, other, n_words):
 
 
 def test_the_longest_common_subsequence_is_the_longest_of_all():
-    """Against trying every subsequence."""
+    """Compare with trying every subsequence."""
 
     def is_in(part: list[int], whole: list[int]) -> bool:
         rest = iter(whole)

@@ -1,4 +1,4 @@
-"""Beam search: greedy at width 1, exhaustive at full width, equal to the plain version and to transformers' own."""
+"""Beam search: greedy at width 1, exhaustive at full width, equal to the naive version and to transformers' own."""
 
 import itertools
 
@@ -28,14 +28,14 @@ def toy_model(family: str, seed: int = 0, scale: float = 0.35):
 
 
 def read_first(family: str, text: str) -> dict:
-    """What the plain version and the model itself read for a text."""
+    """The input of the naive version and of the model itself for a text."""
     if family == "gpt":
         return {"prompt": TOY.encode(text)}
     return {"prompt": [END], "source": [*TOY.encode(text), END]}
 
 
 def forced_logprob(model, family: str, text: str, ids) -> float:
-    """log P of ids by one uncached reading of the whole."""
+    """log P of ids from one uncached forward pass over the whole text."""
     read = read_first(family, text)
     whole = torch.tensor([[*read["prompt"], *ids]])
     with torch.no_grad():
@@ -68,7 +68,7 @@ def test_one_beam_is_greedy(alpha):
 @pytest.mark.parametrize("alpha", ALPHAS)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_batched_cached_and_stopped_early_is_the_plain_search_to_the_end(family, alpha):
-    """The plain version has no stopping rule: equality shows that the rule gives nothing away."""
+    """The naive version has no stopping rule: equality shows that the rule loses nothing."""
     for seed, K in ((0, 2), (0, 5), (1, 3), (2, 5)):
         model, options = toy_model(family, seed), BeamOptions(K, alpha, max_new_tokens=9)
         for text, found in zip(TEXTS, beam_search(model, TOY, TEXTS, options), strict=True):
@@ -118,9 +118,9 @@ def test_the_batch_changes_nothing(family):
 def test_wider_is_never_worse_on_an_exhaustive_toy_and_full_width_finds_the_optimum(alpha):
     """The optimum over all finished texts of at most 4 tokens. K = V·(V-1)³ = 108 beams hold all of them.
 
-    That no width finds more than the optimum, and full width finds it, are theorems. That more beams never find less is
-    none: a wider beam may keep a prefix that crowds out, one step later, the one that would have won. It holds for
-    every one of these models.
+    No width finds more than the optimum, and full width finds it: these are theorems. That more beams never find less
+    is not one: a wider beam may keep a prefix that, one step later, crowds out the one that would have won. But it does
+    hold for each of these models.
     """
     L = 4
     for seed in range(6):
@@ -139,7 +139,7 @@ def test_wider_is_never_worse_on_an_exhaustive_toy_and_full_width_finds_the_opti
 
 
 def test_equal_candidates_are_taken_in_the_order_of_their_ids():
-    """A model without an opinion: all tokens are equally likely at every step."""
+    """With an indifferent model: all tokens are equally likely at every step."""
     model = toy_model("transformer")
     for p in model.parameters():
         p.data.zero_()
@@ -161,9 +161,9 @@ def test_each_source_is_encoded_once_and_leaves_the_batch_when_its_search_is_ove
 
 @pytest.mark.parametrize("alpha", [0.0, 1.0])
 def test_it_finds_what_marian_finds_in_transformers(alpha, monkeypatch):
-    """Their score is log P / |Y|^α; put in the place of ours, it must give their texts, in their order.
+    """Their score is log P / |Y|^α; used instead of ours, it must give their texts, in their order.
 
-    Theirs lets a text that was cut off compete with finished ones: those cases are left out.
+    Their search lets a text that was cut off compete with finished ones: those cases are left out.
     """
     monkeypatch.setattr("llmasos.generation.beam.length_penalty", lambda n_tokens, alpha: n_tokens**alpha)
     n_compared = 0

@@ -1,4 +1,4 @@
-"""Continuous batching gives each sequence the text that it gets alone, whatever else is in the batch, at any time."""
+"""Continuous batching gives each sequence the same text as alone, whatever else is in the batch, at any time."""
 
 import random
 from dataclasses import replace
@@ -196,7 +196,7 @@ def test_a_partly_prefilled_prompt_keeps_its_cache_when_another_sequence_is_remo
 
 
 def related_sequences(n: int, seed: int, context_length: int, vocab_size: int) -> list[SequenceState]:
-    """As `random_sequences`, but each prompt begins as one of three, and some are equal."""
+    """Like `random_sequences`, but each prompt begins with one of three prefixes, and some are equal."""
     draw = random.Random(seed)
     bases = [[draw.randrange(vocab_size) for _ in range(context_length)] for _ in range(3)]
     sequences = random_sequences(n, seed, context_length, vocab_size)

@@ -1,4 +1,4 @@
-"""The cached batched decoder gives what the plain version gives, for every row, whatever else is in the batch."""
+"""The cached batched decoder equals the naive version for every row, whatever else is in the batch."""
 
 import pytest
 import torch
@@ -28,7 +28,7 @@ def run(model, rows: list[SequenceState], vocab_size: int | None = None) -> list
 
 
 def spy_on_shapes(model) -> list[tuple[int, int]]:
-    """A list that will hold the shape (B, T) of everything that the model is given to read."""
+    """Record the shape (B, T) of every input of the model in a list."""
     shapes, hidden = [], model.decode
 
     def recording(ids, *args, **kwargs):
@@ -39,7 +39,7 @@ def spy_on_shapes(model) -> list[tuple[int, int]]:
     return shapes
 
 
-# The same as the plain version
+# The same as the naive version
 
 
 @pytest.mark.parametrize("options", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
@@ -81,7 +81,7 @@ def test_tiny_contexts_slide_too(context_length):
     assert run(model, [SequenceState(prompt, SAMPLED)]) == [generate_naive(model, prompt, SAMPLED)]
 
 
-# Rows do not know of each other
+# Rows are independent of each other
 
 
 @pytest.mark.parametrize("options", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
@@ -152,7 +152,7 @@ def test_left_padding_is_right_padding_is_no_padding(name):
     torch.testing.assert_close(from_left, from_decoder, rtol=0, atol=1e-10)
 
 
-# No work is done twice
+# Nothing is computed twice
 
 
 def test_each_token_is_read_once():

@@ -1,4 +1,4 @@
-"""An encoder–decoder writes from sources through the same decoder: as the plain version does, whatever the batch."""
+"""An encoder–decoder generates from sources with the same decoder, and equals the naive version in every batch."""
 
 import pytest
 import torch

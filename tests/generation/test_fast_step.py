@@ -1,4 +1,4 @@
-"""The step without modules computes what `decode` computes; a model that it does not know is left to `decode`."""
+"""The step without modules computes the same as `decode`; a model that it does not support is left to `decode`."""
 
 from dataclasses import fields
 
@@ -28,7 +28,7 @@ PLACES = {"together": ([5, 5, 5], (5, 6)), "apart": ([5, 0, 3], (0, 6))}
 
 
 def compare(model, ids, places, bounds, tolerance: float = 1e-10) -> None:
-    """Both ways give the same hidden states and leave the same cache behind."""
+    """Check that both ways give the same hidden states and leave the same cache."""
     positions = torch.tensor(places)
     with torch.inference_mode():
         cache = model.prefill(random_ids(3, 4), length=8) if hasattr(model, "prefill") else model.make_cache(3, 8)

@@ -1,4 +1,4 @@
-"""Constrained decoding: every text is one of its grammar, within its tokens; what no grammar can express is refused."""
+"""Constrained decoding: every text matches its grammar within the token limit; unsupported constructs are rejected."""
 
 import json
 import random
@@ -116,7 +116,7 @@ def test_what_makes_other_engines_search_for_ages_is_read_byte_by_byte(pattern):
 
 
 def seconds_until_refused(make, words: str) -> float:
-    """The processor time until a UserError with these words."""
+    """The processor time until a UserError with these words is raised."""
     start = time.process_time()
     with pytest.raises(UserError, match=re.escape(words)):
         make()
@@ -124,7 +124,7 @@ def seconds_until_refused(make, words: str) -> float:
 
 
 def texts(pattern: str, text: str) -> None:
-    """Read a text, and from each state every byte that could come, as for the tokens of a vocabulary."""
+    """Read a text, and try every possible byte in each state, as for the tokens of a vocabulary."""
     grammar = regular_expression(pattern)
     state = grammar.first_state
     for byte in text.encode():
@@ -291,7 +291,7 @@ def test_a_schema_that_cannot_be_kept_is_refused_by_name(schema, words):
 
 
 def shared_schema(depth: int) -> dict:
-    """A schema of 2^depth parts in the memory of a few."""
+    """A schema of 2^depth parts that share the memory of a few."""
     schema: dict = {"type": "null"}
     for _ in range(depth):
         schema = {"anyOf": [schema, schema]}
@@ -305,7 +305,7 @@ def schema_in_itself() -> dict:
 
 
 def reversed_references(n: int) -> dict:
-    """Rules of which each needs the next one, found from the end: no path is deep, and the last depends on all."""
+    """Rules that each need the next one, found from the end: no path is deep, and the last one depends on all."""
     rules = {f"d{i}": {"type": "array", "minItems": 1, "items": {"$ref": f"#/$defs/d{i + 1}"}} for i in range(n)}
     rules[f"d{n}"] = {"type": "null"}
     names = {f"p{i}": {"$ref": f"#/$defs/d{i}"} for i in range(n)}  # the last is read first
@@ -456,7 +456,7 @@ def test_a_text_begins_without_the_space_that_a_tokenizer_leaves_out(monkeypatch
 
 
 def test_many_optional_properties_and_long_patterns_take_no_time():
-    """What would double with every property, or build 771 ranges for every \\w, would not end here."""
+    """An algorithm that doubles its work with every property, or builds 771 ranges for every \\w, would not finish."""
     properties = {f"k{i}": {"type": "integer"} for i in range(60)}
     assert json_schema({"type": "object", "properties": properties}).matches('{"k3": 1, "k59": 2}')
     assert regular_expression(r"\w" * 1_000 + "[" + r"\w" * 3_000 + r"]\w{1,500}").matches("ä中" * 700)

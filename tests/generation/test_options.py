@@ -1,4 +1,4 @@
-"""Sampling options are checked when they are made, and say what is wrong."""
+"""Sampling options are checked when they are created, and their errors say what is wrong."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""A cache in pages gives every text that slots give, bit for bit; it wastes less, leaks nothing and never locks up."""
+"""A paged cache gives the same texts as slots, bit for bit; it wastes less, leaks nothing and never deadlocks."""
 
 import random
 from dataclasses import replace
@@ -16,7 +16,7 @@ CONTEXT = 16
 
 
 def schedule(n: int, seed: int) -> list[tuple[int, int, SequenceState]]:
-    """Sequences with the steps at which they arrive and are cancelled; many begin alike, some outgrow the context."""
+    """Sequences with the steps of arrival and cancellation; many have a common prefix, some outgrow the context."""
     draw = random.Random(seed)
     bases = [[draw.randrange(29) for _ in range(CONTEXT)] for _ in range(2)]
     rows = []
@@ -36,7 +36,7 @@ def schedule(n: int, seed: int) -> list[tuple[int, int, SequenceState]]:
 
 
 def run(batch: ContinuousBatch, rows: list[tuple[int, int, SequenceState]], budget: int, check=lambda batch: None):
-    """Let sequences come and go until none is left."""
+    """Add and remove sequences until none is left."""
     step, waiting = 0, list(rows)
     while waiting or batch.sequences or batch.prefilling:
         while waiting and waiting[0][0] <= step and batch.n_free:
@@ -58,7 +58,7 @@ def paged(model, n_slots: int = 6, page_size: int = 4, n_pages: int | None = Non
 
 
 def check_pages(batch: PagedBatch) -> None:
-    """What must hold after every step."""
+    """Check the invariants that must hold after every step."""
     in_use = [page for pages in batch.page_tables.values() for page in pages]
     assert batch.pool.n_in_use == len({*in_use}) and batch.pool.n_free >= 0
     assert [*batch.page_tables] and {*batch.page_tables} == {*batch.sequences, *batch.prefilling}
@@ -170,7 +170,7 @@ def test_samples_of_one_prompt_use_the_same_pages_and_so_does_a_later_one():
 
 
 def test_waste_is_what_the_formula_says():
-    """Slots reserve a whole context for each text; pages less than one page more than the text has."""
+    """Slots reserve a whole context for each text; pages waste less than one page per text."""
     model, lengths = random_gpt(context_length=64), (1, 7, 8, 9, 20)
     slots, pages = ContinuousBatch(model, len(lengths)), paged(model, len(lengths), 8)
     for batch in (slots, pages):

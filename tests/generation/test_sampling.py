@@ -1,4 +1,4 @@
-"""The sampling rules: by hand-made examples, by their properties, and against those of transformers."""
+"""The sampling rules: hand-made examples, their properties, and a comparison with transformers."""
 
 import math
 
@@ -27,7 +27,7 @@ def logits_of(*probabilities: float) -> torch.Tensor:
 
 
 def kept(logits: torch.Tensor) -> list[int]:
-    """The tokens of the first row that can still be chosen."""
+    """The tokens of the first row that can still be sampled."""
     return logits[0].isfinite().nonzero()[:, 0].tolist()
 
 
@@ -37,12 +37,12 @@ def random_logits(seed: int, n_rows: int = 3, vocab_size: int = 50) -> torch.Ten
 
 
 def chi_square_bound(degrees: int, x: float = 20.7) -> float:
-    """What a chi-square variable exceeds with probability at most e^-x, here one in a billion (Laurent & Massart 2000,
-    lemma 1). So a statistic above it is no bad luck."""
+    """The bound that a chi-square variable exceeds with probability at most e^-x, here one in a billion (Laurent &
+    Massart 2000, lemma 1). So a statistic above it cannot be bad luck."""
     return degrees + 2.0 * math.sqrt(degrees * x) + 2.0 * x
 
 
-# Each rule by itself
+# Each rule alone
 
 
 def test_top_k_keeps_the_k_most_likely():

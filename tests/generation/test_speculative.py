@@ -1,4 +1,4 @@
-"""Speculative decoding: the large model's text and distribution, whatever the draft; acceptance as by formula."""
+"""Speculative decoding: the large model's text and distribution with any draft; acceptance follows the formula."""
 
 import copy
 import math
@@ -20,7 +20,7 @@ OPTIONS = SamplingOptions(max_new_tokens=12, temperature=0.0)
 
 
 def of(model, noise: float):
-    """A draft that is the model with noise on its weights."""
+    """Make a draft from the model by adding noise to its weights."""
     draft = copy.deepcopy(model)
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
@@ -56,7 +56,7 @@ def test_it_stops_where_the_large_model_stops():
 
 
 def test_a_verified_token_has_the_large_models_distribution():
-    """By hand: min(p, q) comes from accepting, the rest from the residual. And measured, with χ²."""
+    """By hand: min(p, q) comes from acceptance, the rest from the residual. Also measured, with χ²."""
     generator = torch.Generator().manual_seed(0)
     p, q = (torch.randn(6, generator=generator, dtype=torch.float64).mul(1.5).softmax(0) for _ in range(2))
     residual = (p - q).clamp(min=0)

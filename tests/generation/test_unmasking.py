@@ -1,4 +1,4 @@
-"""Writing by unmasking: the distribution of the texts, the order, and what is refused."""
+"""Generation by unmasking: the distribution of the texts, the order, and errors."""
 
 from itertools import product
 
@@ -44,7 +44,7 @@ def conditional(model, tokenizer, ids) -> np.ndarray:
 
 
 def frequencies(rows, tokenizer) -> np.ndarray:
-    """How often each pair of letters was written: (3, 3)."""
+    """The frequency of each generated pair of letters: (3, 3)."""
     index = {int(id): i for i, id in enumerate(tokenizer.encode("abc"))}
     counts = np.zeros((3, 3))
     for row in rows:
@@ -53,7 +53,7 @@ def frequencies(rows, tokenizer) -> np.ndarray:
 
 
 def exact(model, tokenizer) -> tuple[np.ndarray, np.ndarray]:
-    """The distribution of two letters written one after the other in a random order, and of both at once."""
+    """The distributions of two letters generated one after the other in random order, and both at once."""
     mask, abc = tokenizer.special_tokens["[MASK]"], list(map(int, tokenizer.encode("abc")))
     empty = tokenizer.build_inputs([mask, mask]).ids
     first = conditional(model, tokenizer, empty)[1:3]
@@ -67,7 +67,7 @@ def exact(model, tokenizer) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("steps", [None, 1])
 def test_the_texts_have_the_distribution_of_the_model(abc, steps):
-    """One letter a step: the mean over both orders. Both in one step: as if they were independent."""
+    """With one letter per step, the mean over both orders; with both in one step, as if they were independent."""
     model, tokenizer = abc
     row = tokenizer.build_inputs([tokenizer.special_tokens["[MASK]"]] * 2).ids
     measured = frequencies(unmask_ids(model, tokenizer, [row] * N, steps), tokenizer)

@@ -1,4 +1,4 @@
-"""What several test files of llmasos/evaluation need: texts that are hard to compare."""
+"""Shared by the tests of llmasos/evaluation: texts that are hard to compare."""
 
 import numpy as np
 
@@ -19,7 +19,7 @@ def texts(seed: int, n: int, longest: int = 14) -> list[str]:
 
 
 def variations(originals: list[str], seed: int) -> list[str]:
-    """Each text with some of its characters and words dropped or doubled: what a middling translation looks like."""
+    """Drop or double some characters and words of each text, which makes it look like a mediocre translation."""
     rng = np.random.default_rng([seed, 6])
     results = []
     for text in originals:

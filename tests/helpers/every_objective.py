@@ -1,4 +1,4 @@
-"""A tiny run of every objective, by `train.py`'s own main, in one process or in several that share each batch.
+"""A tiny run of every objective with `train.py`'s own main, in one process or in several that share each batch.
 
 In float64, because AdamW divides a gradient by its own size: rounding in a tiny one would become a visible step.
 """
@@ -20,7 +20,7 @@ FLAGS = (
     "--precision", "fp32",
 )  # fmt: skip
 STUDENT = ("--model", "gpt-laptop", "--n-layers", "1", "--n-heads", "2", "--d-model", "16", "--context-length", "48")
-EVERY_OBJECTIVE = {  # name → the flags of a run; some start from another run, which stands before them
+EVERY_OBJECTIVE = {  # name → the flags of a run; some start from an earlier run in this table
     **RUNS,
     "experts": (*RUNS["documents"], "--n-experts", "4", "--d-ff", "16", "--router-aux-loss-coef", "1"),
     "adapter": ("--task", "language-modeling", "--data", "stories.txt", "--init-from", "text", "--lora-rank", "2"),

@@ -1,4 +1,4 @@
-"""What the tests of the fine-tuning objectives share: the families, each with a tokenizer that suits it."""
+"""Shared by the tests of the fine-tuning objectives: the families, each with a suitable tokenizer."""
 
 from functools import cache
 
@@ -15,11 +15,11 @@ KINDS = {"bert": "wordpiece", "gpt": "bpe", "transformer": "char"}
 
 @cache
 def story_tokenizer(kind: str, lowercase: bool = False) -> Tokenizer:
-    """A tokenizer of this kind that has learned from a few stories."""
+    """A tokenizer of this type, trained on a few stories."""
     texts = [story.text for story in stories("train", 200)]
     return train_tokenizer(kind, [*texts, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"], vocab_size=700, lowercase=lowercase)
 
 
 def tokenizer_of(family: str) -> Tokenizer:
-    """The tokenizer with which a family is tested."""
+    """The tokenizer for the tests of a family."""
     return story_tokenizer(KINDS[family])

@@ -1,4 +1,4 @@
-"""What several test files of llmasos/generation need: models with known behavior, and lively random ones."""
+"""Shared by the tests of llmasos/generation: models with known behavior, and lively random ones."""
 
 import torch
 from model_helpers import randomize
@@ -12,13 +12,13 @@ PRESETS = ("gpt-laptop", "llama-laptop")
 
 
 def lively_model(name: str = "gpt-laptop", **changes) -> GPT:
-    """A preset's model, made small, in float64; with random weights so large that every token changes what follows."""
+    """A preset's model, made small, in float64, with random weights so large that every token affects the rest."""
     config = preset(name, **{"vocab_size": 40, "context_length": 16, "d_model": 32, "n_layers": 2, **changes})
     return randomize(GPT(config).double(), scale=1.7 / config.d_model**0.5).eval()
 
 
 class ScriptedModel(nn.Module):
-    """Always predicts one text: after position p it is certain of the token `script[p + 1]`, whatever it reads."""
+    """A model that always predicts one text: after position p it is certain of `script[p + 1]`, whatever the input."""
 
     def __init__(self, script: list[int], vocab_size: int = 257, context_length: int = 1000):
         super().__init__()
@@ -46,7 +46,7 @@ def scripted(prompt: str, text: str) -> ScriptedModel:
 
 
 def lively_transformer(scale: float = 0.4, **changes) -> Transformer:
-    """A small encoder–decoder in float64, with random weights so large that every token changes what follows."""
+    """A small encoder–decoder in float64, with random weights so large that every token affects the rest."""
     sizes = {"vocab_size": 257, "context_length": 24, "n_layers": 2, "n_heads": 4, "d_model": 32}
     config = ModelConfig(**{"family": "transformer", "positions": "sinusoidal", **sizes, **changes})
     return randomize(Transformer(config).double(), scale=scale).eval()

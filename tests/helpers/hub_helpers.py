@@ -1,4 +1,4 @@
-"""Small random models by transformers, one for each published format, saved as transformers saves them."""
+"""Small random models of transformers, one for each published format, as saved by transformers."""
 
 from pathlib import Path
 
@@ -266,7 +266,7 @@ PUBLISHED = {
 
 
 def published(name: str):
-    """The named model with every parameter (and Marian's last bias) random."""
+    """Make the named model with all parameters (and Marian's last bias) random."""
     torch.manual_seed(0)
     model = PUBLISHED[name]().eval()
     randomize(model)
@@ -290,7 +290,7 @@ def published_masked_lm(name="bert"):
 
 
 def outputs(model, ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-    """The outputs of a transformers model for (B, T) ids with padding at the end, in the form of ours."""
+    """The outputs of a transformers model for (B, T) ids with padding at the end, in our form."""
     inputs = {"input_ids": ids, "attention_mask": attention_mask.long()}
     with torch.no_grad():
         if model.config.is_encoder_decoder and hasattr(model, "lm_head"):
@@ -321,9 +321,9 @@ def t5_tokenizer(folder: Path, split_words: bool = False, rule: str = "nmt_nfkc"
     """A small tokenizer in the form of T5's: a unigram model of SentencePiece, run by the `tokenizers` package.
 
     Args:
-        folder: for the files of SentencePiece.
+        folder: the folder for the files of SentencePiece.
         split_words: as in the files of the first T5s; otherwise as transformers converts SentencePiece's today.
-        rule: of SentencePiece's normalization.
+        rule: the name of SentencePiece's normalization rule.
     """
     file = folder / "spiece.model"
     (folder / "text").write_text(english())

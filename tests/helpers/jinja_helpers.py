@@ -52,7 +52,7 @@ our_program = lru_cache(maxsize=20)(Template)
 
 
 def by_jinja2(source: str, variables: dict[str, Any]) -> str | None:
-    """What jinja2 writes; None if it refuses."""
+    """Render with jinja2; None if it raises an error."""
     try:
         return jinja_program(source).render(**variables)
     except (JinjaError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError):
@@ -60,7 +60,7 @@ def by_jinja2(source: str, variables: dict[str, Any]) -> str | None:
 
 
 def by_us(source: str, variables: dict[str, Any]) -> str | None:
-    """What our sandbox writes; None if it refuses."""
+    """Render with our sandbox; None if it raises an error."""
     try:
         return our_program(source).render(variables).text
     except TemplateError:

@@ -84,7 +84,7 @@ result("twice two", double(2), 4.0, 0.1)
 
 
 def tiny_lesson(folder: Path, names=("double", "other")) -> Path:
-    """Write a lesson with one exercise of each name, all of them to double a tensor; returns its folder."""
+    """Write a lesson with one exercise per name, each of which is to double a tensor; returns its folder."""
     lesson = folder / "90_tiny"
     lesson.mkdir(parents=True)
     stub = "".join(f'def {name}(x):\n    """Twice x."""\n    raise NotImplementedError\n\n\n' for name in names)

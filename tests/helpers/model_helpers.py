@@ -23,12 +23,12 @@ def random_gpt(seed: int = 0, **fields) -> GPT:
 
 
 def random_ids(*shape: int, vocab_size: int = 29, seed: int = 0) -> torch.Tensor:
-    """Token ids of that shape."""
+    """Random token ids with this shape."""
     return torch.randint(vocab_size, shape, generator=torch.Generator().manual_seed(seed))
 
 
 def gradients(output: torch.Tensor, inputs, seed: int = 7) -> list[torch.Tensor]:
-    """Gradients of a random weighted sum of `output` with respect to each of `inputs`; zeros where it plays no part."""
+    """Gradients of a random weighted sum of `output` with respect to each of `inputs`; zeros for unused ones."""
     probe = torch.randn(output.shape, generator=torch.Generator().manual_seed(seed)).to(output)
     return torch.autograd.grad(output, list(inputs), probe, retain_graph=True, materialize_grads=True)
 
@@ -40,7 +40,7 @@ def assert_all_close(actual, expected, **tolerance) -> None:
 
 
 def set_parameters(model: nn.Module, weights: dict[str, torch.Tensor]) -> None:
-    """Write tensors into a model by name. They must be exactly its trained parameters."""
+    """Copy tensors into a model by name. They must be exactly its trained parameters."""
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     assert set(weights) == set(parameters), set(weights) ^ set(parameters)
     with torch.no_grad():
@@ -49,7 +49,7 @@ def set_parameters(model: nn.Module, weights: dict[str, torch.Tensor]) -> None:
 
 
 def assert_gradients_equal(ours: nn.Module, our_loss, oracle: nn.Module, their_loss, mapping, **tolerance) -> None:
-    """Gradients of both losses, ours laid out as the oracle's by `mapping`: model → {their name: our tensor}."""
+    """Compare the gradients of both losses, with `mapping`: model → {their name: our tensor}."""
     their_loss.backward()
     our_loss.backward()
     with torch.no_grad():  # put each gradient in its parameter's place: the mapping then carries gradients

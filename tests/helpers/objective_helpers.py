@@ -1,4 +1,4 @@
-"""What the tests of the pretraining objectives share: a tokenizer, tiny models, examples."""
+"""Shared by the tests of the pretraining objectives: a tokenizer, tiny models, examples."""
 
 from functools import cache
 from pathlib import Path
@@ -25,12 +25,12 @@ def tokenizer() -> Tokenizer:
 
 
 def rngs(n: int, step: int = 0) -> list:
-    """Sources of randomness for n rows, as the training loop makes them."""
+    """Random generators for n rows, as made by the training loop."""
     return [lambda row=row: np.random.default_rng([0, step, row]) for row in range(n)]
 
 
 def random_inputs(n: int, longest: int = 24, seed: int = 0) -> list[EncodedInput]:
-    """n random framed texts, every other one a pair, of unequal lengths."""
+    """n random inputs of unequal lengths with special tokens, every other one a pair."""
     chance = np.random.default_rng(seed)
     letters = tokenizer().encode("abcdefghijklmnopqrstuvwxyz ")
 
@@ -41,7 +41,7 @@ def random_inputs(n: int, longest: int = 24, seed: int = 0) -> list[EncodedInput
 
 
 def framed_pairs(n: int, seed: int = 0) -> list[EncodedSentencePair]:
-    """n framed texts, of which every third one counts as following."""
+    """n random sentence pairs with special tokens; every third one is labeled as following."""
     return [EncodedSentencePair(inputs, row % 3 == 0) for row, inputs in enumerate(random_inputs(n, seed=seed))]
 
 
@@ -56,7 +56,7 @@ def tiny_bert(seed: int = 0, **changes) -> BERT:
 
 
 def tiny_transformer(seed: int = 0, **changes) -> Transformer:
-    """One small block on either side in float64."""
+    """One small encoder block and one decoder block in float64."""
     torch.manual_seed(seed)
     fields = {
         "family": "transformer", "vocab_size": tokenizer().vocab_size, "context_length": 32, "n_layers": 1,
@@ -66,13 +66,13 @@ def tiny_transformer(seed: int = 0, **changes) -> Transformer:
 
 
 def cut(batch: Batch, row: int, names=("ids", "attention_mask", "segments", "targets")) -> Batch:
-    """One row of a batch by itself, without its padding."""
+    """One row of a batch alone, without its padding."""
     n = int(batch["attention_mask"][row].sum())
     return {name: t[row : row + 1, :n] if name in names else t[row : row + 1] for name, t in batch.items()}
 
 
 def gradients_of(model: torch.nn.Module, losses: dict[str, torch.Tensor]) -> list[torch.Tensor]:
-    """The gradient of the summed losses with respect to every parameter; None where one has no part in them."""
+    """The gradient of the summed losses with respect to every parameter; None for unused ones."""
     return torch.autograd.grad(sum(losses.values()), list(model.parameters()), allow_unused=True)
 
 

@@ -1,10 +1,10 @@
-"""Which of transformers' tensors is which of ours, for the tests that compare whole models."""
+"""The correspondence of transformers' tensors and ours, for tests that compare whole models."""
 
 import torch
 
 
 def bert_weights(model, prefix="bert."):
-    """transformers' name → our tensor, of a BERT without its heads."""
+    """transformers' name → our tensor, for a BERT without its heads."""
     layers = {
         "embeddings.LayerNorm": model.embedding_norm,
         **{

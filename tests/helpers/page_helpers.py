@@ -1,4 +1,4 @@
-"""What the tests of the page do over and over: open a tab, write, read what is shown, judge colors and names."""
+"""Shared by the tests of the page: open a tab, generate, read what is shown, check colors and names."""
 
 import time
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ def done(page):
 
 
 def open_sampling(page):
-    """Unfold the sampling settings, which need the model."""
+    """Open the sampling settings, which need the model."""
     page.wait_for_selector("#set-max_tokens", state="attached")
     page.locator("#sampling").evaluate("details => { details.open = true; }")
 
@@ -30,7 +30,7 @@ def options_of(sent):
 
 
 def write(page, prompt="Once there was a shy girl", seed=3, **settings):
-    """Write with a certain seed."""
+    """Generate with a given seed."""
     open_sampling(page)
     page.locator("#prompt").fill(prompt)
     page.locator("#new-seed").set_checked(False)
@@ -42,12 +42,12 @@ def write(page, prompt="Once there was a shy girl", seed=3, **settings):
 
 
 def texts(page, selector="#text .token"):
-    """What the tokens read, without the space before each."""
+    """The texts of the tokens, without the space before each."""
     return page.locator(selector).all_inner_texts()
 
 
 def card_of(page):
-    """The card beside a token."""
+    """The card next to a token."""
     return page.get_by_role("dialog")
 
 
@@ -66,7 +66,7 @@ def body(page, path):
 
 @contextmanager
 def slowed(engine, seconds=0.02):
-    """While open, every step of the model takes so long."""
+    """Make every step of the model take this long while the context is open."""
     step = ContinuousBatch.step
 
     def slow_step(batch, *args):
@@ -87,7 +87,7 @@ def no_sideways_scrolling(page):
 
 
 def fill_tab(page, title):
-    """Bring a tab to where it shows all that it can show."""
+    """Fill a tab so that it shows everything that it can show."""
     open_tab(page, title)
     if title == "Generate":
         write(page, prompt="Tell me a", max_tokens=40, temperature=1.5)
@@ -134,7 +134,7 @@ def harmless(page):
 
 
 def names(page):
-    """What can have the focus but has no name in the browser's own accessibility tree, and how many there are."""
+    """The focusable elements without a name in the browser's accessibility tree, and the number of all."""
     session = page.context.new_cdp_session(page)
     nodes = session.send("Accessibility.getFullAXTree")["nodes"]
     session.detach()
@@ -179,5 +179,5 @@ CONTRAST = """() => {
 
 
 def contrast(page):
-    """Texts that are too faint, and how many there are."""
+    """The texts with too little contrast, and the number of all texts."""
     return page.evaluate(CONTRAST)

@@ -1,4 +1,4 @@
-"""What the tests of preferences and rewards share: a tiny model to start from, prompts and pairs."""
+"""Shared by the tests of preferences and rewards: a tiny model to start from, prompts and pairs."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ PREFERENCES = ("--data", "preferences.jsonl", "--init-from", "start", "--precisi
 
 
 def write_start(folder: Path | str = "start", context_length: int = 24) -> None:
-    """A model folder: a GPT of one layer over nine characters, with random weights."""
+    """Write a model folder: a GPT of one layer over nine characters, with random weights."""
     torch.manual_seed(0)
     tokenizer = train_tokenizer("char", [LETTERS])
     config = ModelConfig(
@@ -30,7 +30,7 @@ def write_start(folder: Path | str = "start", context_length: int = 24) -> None:
 
 
 def write_reward_files() -> None:
-    """The start, prompts, preferences and a reward in the current folder."""
+    """Write the starting model, prompts, preferences and a reward into the current folder."""
     write_start()
     Path("my_reward.py").write_text(REWARD)
     Path("prompts.txt").write_text("".join(f"{a}{b}\n" for a in "abcd" for b in "efgh"))

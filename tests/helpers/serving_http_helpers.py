@@ -1,4 +1,4 @@
-"""What the tests of the HTTP side share: small models of every kind behind it, and two ways to ask."""
+"""Shared by the tests of HTTP: small models of every type behind a server, and two ways to send requests."""
 
 import io
 import json
@@ -49,7 +49,7 @@ def tiny(kind: str) -> Engine:
 
 @dataclass
 class Answer:
-    """What came back."""
+    """A response."""
 
     status: int
     headers: dict[str, str]
@@ -61,7 +61,7 @@ class Answer:
 
     @property
     def error(self) -> dict[str, Any]:
-        """The error that the answer is, checked to be one as they must be: a sentence in OpenAI's shape."""
+        """The error in the response, after checking that it is a sentence in OpenAI's format."""
         assert self.status >= 400 and self.headers["Content-Type"] == JSON, (self.status, self.body)
         error = self.json["error"]
         assert set(error) == {"message", "type", "param", "code"}
@@ -82,7 +82,7 @@ def events(body: bytes) -> list[Any]:
 
 
 def begin(app: App, method: str, path: str, body: Any = None, **environ: Any) -> tuple[list[Any], Iterable[bytes]]:
-    """Ask an application directly: its status and headers, and the pieces of its answer, which are yet to be read.
+    """Send a request directly to an application: returns status and headers, and the unread pieces of the response.
 
     `body` is bytes, or becomes JSON; environ is added to that of the request.
     """
@@ -98,7 +98,7 @@ def begin(app: App, method: str, path: str, body: Any = None, **environ: Any) ->
 
 
 def ask(app: App, method: str, path: str, body: Any = None, **environ: Any) -> Answer:
-    """Ask an application directly, and read all of its answer."""
+    """Send a request directly to an application, and read the whole response."""
     said, pieces = begin(app, method, path, body, **environ)
     try:
         received = b"".join(pieces)
@@ -138,21 +138,21 @@ def connect(port: int, seconds: float = 60.0) -> socket.socket:
 
 
 def request_bytes(path: str, body: Any = None, method: str = "POST", headers: str = "") -> bytes:
-    """A request as it goes over the wire."""
+    """The bytes of a request on the wire."""
     data = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
     length = "" if body is None else f"Content-Type: {JSON}\r\nContent-Length: {len(data)}\r\n"
     return f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{length}{headers}\r\n".encode() + data
 
 
 def send(port: int, data: bytes, seconds: float = 60.0) -> Answer | None:
-    """Send bytes to a server and read until it closes. None if it closed without an answer."""
+    """Send bytes to a server and read until it closes. None if it closed without a response."""
     with connect(port, seconds) as connection:
         connection.sendall(data)
         return receive(connection)
 
 
 def receive(connection: socket.socket) -> Answer | None:
-    """The answer on a connection, checked to be whole; None if there is none."""
+    """Read the response on a connection and check that it is complete; None if there is none."""
     received = b""
     try:
         while piece := connection.recv(65536):
@@ -170,7 +170,7 @@ def receive(connection: socket.socket) -> Answer | None:
 
 
 def wait_until(condition, seconds: float = 60.0) -> None:
-    """Wait for something to become true. The limit is far above what a busy machine needs."""
+    """Wait until a condition is true. The limit is far above what a busy machine needs."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"

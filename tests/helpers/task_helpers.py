@@ -1,6 +1,6 @@
-"""What the tests of the tasks and their commands share: small files for every task, and a tiny run of each.
+"""Shared by the tests of the tasks and their commands: small files for every task, and a tiny run of each.
 
-Every run is made in this process by `train.py`'s own main, on files in the current folder, in a second or less.
+Every run is trained in this process by `train.py`'s own main, on files in the current folder, in at most a second.
 """
 
 import csv
@@ -112,9 +112,9 @@ def write_jsonl(name: str, rows: list[dict[str, str]]) -> None:
 
 @contextmanager
 def workplace(folder: Path) -> Iterator[None]:
-    """Work in a folder of one's own that holds the files of `write_files`; caches go there, too.
+    """Work in a folder with the files of `write_files`; caches are there, too.
 
-    Models write short texts there, since those of models that have learned nothing take longer than their training.
+    Models generate only short texts, because sampling from an untrained model takes longer than its training.
     """
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(language_modeling, "SAMPLE_TOKENS", 8)
@@ -126,23 +126,23 @@ def workplace(folder: Path) -> Iterator[None]:
 
 
 def train(*flags: str) -> int:
-    """`train.py` with few short steps and these flags: its exit status."""
+    """Run `train.py` with a few short steps and these flags; returns its exit status."""
     return run_command(train_main, [*SHORT, *flags])
 
 
 def resume(run: str, *flags: str) -> int:
-    """`train.py --resume`: its exit status."""
+    """Run `train.py --resume`; returns its exit status."""
     return run_command(train_main, ["--resume", "--out", run, *flags])
 
 
 def evaluate(*flags: str) -> int:
-    """`python -m llmasos eval` with these flags: its exit status."""
+    """Run `python -m llmasos eval` with these flags; returns its exit status."""
     return run_command(eval_main, ["--device", "cpu", *flags])
 
 
 @contextmanager
 def stopping(run: str, step: int, how: Callable[[], None]) -> Iterator[None]:
-    """While open, `how` is called when the run in this folder is about to take this step (counted from 0)."""
+    """Call `how` when the run in this folder is about to take this step (counted from 0)."""
     original = Trainer.step
 
     def step_or_stop(trainer: Trainer, *arguments):
@@ -156,7 +156,7 @@ def stopping(run: str, step: int, how: Callable[[], None]) -> Iterator[None]:
 
 
 def ctrl_c() -> None:
-    """Ask this process to stop, as a user does: the step is finished and saved."""
+    """Ask this process to stop, as a user does with Ctrl-C: the step is finished and saved."""
     os.kill(os.getpid(), signal.SIGINT)
 
 
@@ -171,7 +171,7 @@ def last_tensors(run: str, name: str = "model") -> dict[str, torch.Tensor]:
 
 
 def assert_same_weights(run: str, other: str) -> None:
-    """The newest checkpoints of two runs are of the same step and hold the same bits."""
+    """Check that the newest checkpoints of two runs are from the same step and hold the same bits."""
     assert all_checkpoints(Path(run))[-1].name == all_checkpoints(Path(other))[-1].name
     for name in ("model", "optimizer"):
         a, b = last_tensors(run, name), last_tensors(other, name)
@@ -179,7 +179,7 @@ def assert_same_weights(run: str, other: str) -> None:
 
 
 def the_error(capsys: pytest.CaptureFixture) -> str:
-    """What a command that failed has said: it must be one sentence in one line, and no traceback."""
+    """The error of a failed command: it must be one sentence in one line, without a traceback."""
     captured = capsys.readouterr().err
     errors = [line for line in captured.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1 and "Traceback" not in captured, captured

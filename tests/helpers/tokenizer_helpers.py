@@ -23,7 +23,7 @@ GPT2_REASON = "TIKTOKEN_CACHE_DIR names no folder with the gpt2 files"
 
 
 def fuzzed_text(seed: int, n_pieces: int = 60) -> str:
-    """Return pieces of many languages in random order, now and then with a random character between them."""
+    """Return pieces of many languages in random order, occasionally with a random character between them."""
     chance = random.Random(seed)
     pieces = chance.choices(PIECES, k=n_pieces)
     return "".join(piece if chance.random() < 0.9 else piece + chr(chance.randrange(0x3000)) for piece in pieces)

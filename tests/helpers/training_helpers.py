@@ -1,4 +1,4 @@
-"""What the tests of training share: a tiny text, a tiny recipe, a tiny run."""
+"""Shared by the tests of training: a tiny text, a tiny recipe, a tiny run."""
 
 import socket
 from pathlib import Path
@@ -21,7 +21,7 @@ TINY_FLAGS = [
 
 
 def free_port() -> int:
-    """A port on which processes can find each other."""
+    """Return a free port for the rendezvous of processes."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
