@@ -1,4 +1,4 @@
-"""Absurd configs: each value in each field of each format is a sentence, before anything is allocated."""
+"""Absurd configs: each value in each field of each format gives one sentence, before anything is allocated."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ from llmasos.models import save_model
 
 FORMATS = ("gpt2", "bert classifier", "llama 3 positions", "qwen3", "marian", "gpt-neox", "t5", "gemma3",
            "distilbert classifier", "mpnet body")  # fmt: skip
-SIZES = {  # the fields of each format that have no default and must be a size
+SIZES = {  # the fields of each format without a default, whose value must be a size
     "own": ["vocab_size", "context_length", "n_layers", "n_heads", "d_model"],
     "gpt2": ["vocab_size", "n_positions", "n_layer", "n_head", "n_embd"],
     "bert classifier": ["vocab_size", "num_hidden_layers", "num_attention_heads", "hidden_size", "intermediate_size"],
@@ -83,5 +83,5 @@ def test_an_absurd_value_in_any_field_is_a_sentence_before_memory_is_allocated(t
         ("llama 3 positions", "max_position_embeddings", "10**6"),
         ("qwen3", "max_position_embeddings", "10**6"),
         ("gpt-neox", "max_position_embeddings", "10**6"),
-        ("gemma3", "max_position_embeddings", "10**6", "None"),  # null is the default of its family
+        ("gemma3", "max_position_embeddings", "10**6", "None"),  # null means the default of its family
     }

@@ -1,4 +1,4 @@
-"""Absurd tokenizers: impossible ids, traps for a regular expression, wrong types; each is a sentence at once."""
+"""Absurd tokenizers: impossible ids, traps for regular expressions, wrong types; each gives one sentence at once."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Adapters in files: peft opens ours and we open peft's, with equal outputs, gradients and merged weights."""
+"""Adapters in files: peft opens ours, and we open peft's, with equal outputs, gradients and merged weights."""
 
 import dataclasses
 import json
@@ -31,13 +31,13 @@ BASES = ("gpt2", "bert classifier", "llama", "qwen3", "bert pretraining", "maria
 
 
 def base(name: str, folder: Path) -> Path:
-    """A random published model in a folder."""
+    """Save a random published model in a folder."""
     published(name).save_pretrained(folder / "base")
     return folder / "base"
 
 
 def adapted(folder: Path, targets: str = "all", **more):
-    """Our model from that folder with a random adapter in it: nothing in it is zero."""
+    """Open our model from that folder and add a random adapter without zeros."""
     model = add_adapter(read_model(folder), str(folder), rank=2, alpha=3.0, targets=targets, **more)
     torch.manual_seed(1)
     with torch.no_grad():
@@ -47,7 +47,7 @@ def adapted(folder: Path, targets: str = "all", **more):
 
 
 def written(model, folder: Path) -> Path:
-    """The folder of the model's adapter, saved with published names."""
+    """Save the model's adapter with published names; returns its folder."""
     folder.mkdir()
     write_model(folder, model)
     return folder
@@ -93,7 +93,7 @@ def test_any_choice_of_gpt2s_fused_layers_survives_the_file(targets, tmp_path):
 
 
 def gradients_of(adapter: AdapterFile) -> AdapterFile:
-    """The gradients of an adapter's weights in their place."""
+    """An adapter with its gradients in place of its weights."""
     layers = {name: factors._replace(A=factors.A.grad, B=factors.B.grad) for name, factors in adapter.layers.items()}
     return dataclasses.replace(adapter, layers=layers, new={name: tensor.grad for name, tensor in adapter.new.items()})
 
@@ -161,7 +161,7 @@ def test_transformers_opens_ours_through_peft(tmp_path):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A folder with a model of ours, and an adapter of it."""
+    """A folder with one of our models, and an adapter for it."""
     folder = tmp_path_factory.mktemp("adapters")
     tokenizer = train_tokenizer("bpe", ["the little foxes ran over the hill"] * 9, 270)
     torch.manual_seed(0)

@@ -1,6 +1,6 @@
-"""Every config field that transformers reads is decided: computed, refused by name, or without effect on the outputs.
+"""Every config field that transformers reads is handled: computed, rejected by name, or without effect on the outputs.
 
-The tables say for each family which values are tried. The fuzz changes a few fields at once, lets transformers build
+The tables list the values to try for each family. The fuzz test changes a few fields at once, lets transformers build
 and save the model, and opens it here: the logits are equal, or an error names one of the changed fields. No model may
 be silently different.
 """
@@ -46,7 +46,7 @@ RAGGED = torch.arange(7) < torch.tensor([[7], [5], [2]])
 ACTIVATIONS = ["gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "quick_gelu", "relu", "relu2", "silu", "swish",
                "tanh", "mish", "gelu_10", "sigmoid", "leaky_relu", "linear"]  # fmt: skip
 DROPOUT = [0.0, 0.1, 0.4]
-# Fields of every config that say how to call the model, how to train it, or how to write text with it.
+# Fields of every config about how to call the model, train it, or generate text with it.
 EVERYWHERE = {
     "initializer_range": [0.02, 0.5], "use_cache": [True, False], "bos_token_id": [1, None], "eos_token_id": [0, 5],
     "pad_token_id": [0, 2], "output_attentions": [False], "output_hidden_states": [False, True], "return_dict": [True],
@@ -54,7 +54,7 @@ EVERYWHERE = {
     "problem_type": [None, "regression"],
     "tokenizer_class": ["AnyTokenizer"], "prefix": ["x"], "cross_attention_hidden_size": [None], "torch_dtype": [None],
 }  # fmt: skip
-NOT_FIELDS = {  # attributes of a config object that come from others, or from the machine
+NOT_FIELDS = {  # attributes of a config object that are derived from others, or from the machine
     "_attn_implementation", "use_return_dict", "get_text_config", "hidden_size", "num_hidden_layers",
     "num_attention_heads", "max_position_embeddings", "to_dict", "model_type", "vocab_size", "rope_parameters",
     "from_pretrained", "keys_to_ignore_at_inference", "__class__", "id2label", "label2id",
@@ -241,7 +241,7 @@ FAMILIES |= {
 
 
 def class_of(name):
-    """The class of transformers that a row of the table is about."""
+    """The class of transformers for a row of the table."""
     return getattr(transformers, name.removesuffix(ONE_LABEL))
 
 
@@ -264,7 +264,7 @@ def test_every_field_that_transformers_reads_is_decided(name):
 
 
 def outcome(name, changes, folder):
-    """What becomes of a model with changed fields: "impossible" for transformers, "refused", "equal", "different"."""
+    """The outcome for a model with changed fields: "impossible" for transformers, "refused", "equal", "different"."""
     base, _ = FAMILIES[name]
     torch.manual_seed(0)
     try:
@@ -303,7 +303,7 @@ N_CONFIGS = int(os.environ.get("LLMASOS_FUZZ", 20))
 
 
 def choose(name, rng):
-    """A few fields with a value for each."""
+    """Choose a few fields and a value for each."""
     fields = {field: values for field, values in (EVERYWHERE | FAMILIES[name][1]).items() if values}
     return {field: rng.choice(fields[field]) for field in rng.sample(sorted(fields), rng.randrange(1, 5))}
 
@@ -317,7 +317,7 @@ def test_no_config_is_silently_different(name, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_each_field_alone_and_many_configs(name, tmp_path, record_property):
-    """With LLMASOS_FUZZ=200 configs of several fields, before a release; CI tries fewer."""
+    """Before a release, try LLMASOS_FUZZ=200 configs with several changed fields; CI tries fewer."""
     fields = EVERYWHERE | FAMILIES[name][1]
     tried = [{field: value} for field, values in fields.items() for value in values]
     tried += [choose(name, random.Random(seed)) for seed in range(4, 4 + N_CONFIGS)]

@@ -1,4 +1,4 @@
-"""What the files of a sentence embedder say is done, or refused by name; equal to sentence-transformers."""
+"""The settings of a sentence embedder are followed, or rejected by name; equal to sentence-transformers."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a model's folder recommends for generation is read, used, written again, and equal to what transformers does."""
+"""A model folder's recommendations for generation are read, used, and written again, as in transformers."""
 
 import json
 
@@ -36,7 +36,7 @@ SAMPLERS = {"temperature": 0.7, "top_k": 9, "top_p": 0.9, "min_p": 0.05, "repeti
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
-    """A folder that transformers wrote, its model, and ours with a tokenizer of bytes."""
+    """A folder written by transformers, its model, and ours with a byte tokenizer."""
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("published")
     config = GPT2Config(
@@ -51,7 +51,7 @@ def published(tmp_path_factory):
 
 
 def with_fields(folder, **fields):
-    """Our model and tokenizer of a folder that recommends these fields."""
+    """Our model and tokenizer from a folder that recommends these fields."""
     (folder / "generation_config.json").write_text(json.dumps(fields))
     said = []
     return *hub.load_pretrained(folder, say=said.append), said
@@ -95,7 +95,7 @@ def test_the_settings_of_transformers_mean_the_same_here(published, fields, expe
     ],
 )  # fmt: skip
 def test_greedy_text_is_that_of_transformers_everywhere(published, fields):
-    """The right value is transformers'; ours is batched, streamed, of one beam, and of the server's engine."""
+    """The expected text is transformers'; ours is batched, streamed, from one beam, and from the server's engine."""
     folder, reference = published
     model, tokenizer, _ = with_fields(folder, **fields)
     prompts = ["the cat", "a dog ran", "x"]
@@ -190,7 +190,7 @@ def test_what_is_not_supported_is_named_once(published):
 
 
 def test_every_field_that_transformers_reads_is_decided():
-    """Read, named as not supported, or one that changes the speed, the memory or the form of a result, not the text."""
+    """It is read, named as unsupported, or affects only the speed, the memory or the form of a result, not the text."""
     read = {"do_sample", "eos_token_id", "suppress_tokens", "begin_suppress_tokens", "bad_words_ids"}
     read |= {"forced_bos_token_id", "max_length", "pad_token_id", "decoder_start_token_id", "bos_token_id"}
     same_text = {
@@ -198,7 +198,7 @@ def test_every_field_that_transformers_reads_is_decided():
         "compile_config", "disable_compile", "num_return_sequences", "return_dict_in_generate", "max_cache_len",
         "use_mtp", "continuous_batching_config", "speculation_type", "prompt_lookup_num_tokens",
         "max_matching_ngram_size",
-        "remove_invalid_values",  # numbers that are not, which are an error here
+        "remove_invalid_values",  # NaN, which is an error here
         "forced_eos_token_id",  # the last token of a text that is cut off
         "transformers_version",
     }  # fmt: skip
@@ -224,7 +224,7 @@ def test_recommendations_are_saved_with_the_model_and_its_checkpoints(published,
 
 
 def test_text_of_a_chat_model_ends_at_the_end_of_a_turn_without_any_file(tmp_path):
-    """The tokenizer alone says so: for a run of one's own, for a model in memory, for every way to generate."""
+    """The tokenizer alone determines this: for a user's own run, for a model in memory, for every way to generate."""
     tokenizer = train_tokenizer("byte", [""], 300, special_tokens=("<|endoftext|>", "<|im_start|>", "<|im_end|>"))
     end = tokenizer.special_tokens["<|im_end|>"]
     model = lively_model(vocab_size=tokenizer.vocab_size, context_length=40)

@@ -1,4 +1,4 @@
-"""Published formats, in and out: what transformers saves we open, and what we save transformers opens, equal logits."""
+"""Published formats in both directions: we open what transformers saves, and the reverse, with equal logits."""
 
 import json
 from pathlib import Path
@@ -26,7 +26,7 @@ def silent(text: str) -> None:
 
 
 def saved_as(model):
-    """The class of a model's folder after we have saved it: those without details of their own become another."""
+    """The class of a model's folder after we have saved it: classes without details of their own become another one."""
     name = type(model).__name__.replace("Roberta", "Bert")
     if not getattr(model.config, "sliding_window", None):
         name = name.replace("Mistral", "Llama")
@@ -206,7 +206,7 @@ def test_the_prefixes_of_a_wrapped_model_are_taken_off(name, prefix, tmp_path):
     ("marian", "lm_head.weight", "model.shared.weight"),
 ])  # fmt: skip
 def test_a_tied_tensor_that_is_stored_twice_must_have_the_same_values(name, copy, original, tmp_path):
-    """Where they differ, transformers 4 takes one of the two, and transformers 5 the other."""
+    """If they differ, transformers 4 takes one of the two, and transformers 5 the other."""
     from llmasos.storage import load_tensors, save_tensors
 
     theirs = published(name)
@@ -244,7 +244,7 @@ def test_tensors_that_are_missing_because_others_are_there_are_not_called_a_down
 
 @pytest.mark.parametrize("fields", [{"num_labels": 3}, {"num_labels": 7, "id2label": {"0": "a", "1": "b", "2": "c"}}])
 def test_labels_are_those_of_transformers(fields, tmp_path):
-    """Without names there are `num_labels`; names come first."""
+    """Names come first; without them, `num_labels` counts."""
     theirs = published("bert classifier")
     theirs.save_pretrained(tmp_path)
     spoil(tmp_path, **{"id2label": None, "label2id": None, **fields})

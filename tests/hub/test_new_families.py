@@ -1,4 +1,4 @@
-"""Further families from a folder of transformers to a result: texts in, the outputs of transformers out."""
+"""More families, from a folder of transformers to the result: the same outputs as transformers for the same texts."""
 
 import json
 
@@ -54,7 +54,7 @@ def tokenizer_of(roberta):
 
 
 def written(folder, kind, config):
-    """The folder of a random model with a tokenizer, and both as transformers has them."""
+    """Save a random model with a tokenizer; returns the folder, and both as objects of transformers."""
     torch.manual_seed(0)
     model = kind(config).eval()
     randomize(model)

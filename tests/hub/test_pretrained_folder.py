@@ -20,7 +20,7 @@ WEIGHTS = "model.safetensors"
 
 
 class Evil:
-    """Unpickling this runs a command."""
+    """An object that runs a command when it is unpickled."""
 
     def __init__(self, witness):
         self.witness = witness
@@ -209,7 +209,7 @@ def test_other_files_are_never_lost(model, tmp_path):
 @pytest.mark.parametrize("name", ["mine.safetensors", "config.json", "vocab.json", "sub/notes.txt", WEIGHTS])
 @pytest.mark.parametrize("over_ours", [False, True])
 def test_only_a_model_that_we_saved_and_nobody_changed_is_replaced(model, tmp_path, name, over_ours):
-    """A name like those that we write proves nothing."""
+    """A name like ours proves nothing."""
     if over_ours:
         hub.save_pretrained(tmp_path / "m", model, TOKENIZER)
     (tmp_path / "m" / name).parent.mkdir(parents=True, exist_ok=True)

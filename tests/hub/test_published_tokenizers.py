@@ -1,4 +1,4 @@
-"""Tokenizers of published models: equal to the `tokenizers` package and to SentencePiece on texts of every kind.
+"""Tokenizers of published models: equal to the `tokenizers` package and to SentencePiece on all types of text.
 
 The vocabularies are small and made here; the forms (split patterns, order of ids, special tokens, files) are those of
 GPT-2, Llama 3, Qwen2 and SmolLM2, and of Marian.
@@ -34,7 +34,7 @@ def split(pattern):
 
 
 def train_rust(words, special, normalizer=None, special_first=False, **model):
-    """A byte-level BPE of the `tokenizers` package, with special tokens before or after the others."""
+    """Train a byte-level BPE with the `tokenizers` package, with special tokens before or after the others."""
     tokenizer = rust.Tokenizer(models.BPE(**model))
     tokenizer.pre_tokenizer, tokenizer.decoder = words, decoders.ByteLevel()
     if normalizer:
@@ -231,7 +231,7 @@ def test_unsupported_parts_are_errors_that_name_them(changes, words, tmp_path):
 
 @pytest.fixture(scope="module", params=["nmt_nfkc", "identity", "nmt_nfkc_cf"])
 def marian(request, tmp_path_factory):
-    """A folder as Marian's models have it, with small SentencePiece models."""
+    """A folder like those of Marian models, with small SentencePiece models."""
     folder = tmp_path_factory.mktemp("marian")
     (folder / "text").write_text("\n".join([*english().splitlines(), *PIECES]))
     for name in ("source", "target"):

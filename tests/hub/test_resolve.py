@@ -26,7 +26,7 @@ REAL = torch.ones(2, 7, dtype=torch.bool)
 
 
 def save(model, folder) -> None:
-    """Write a model folder with transformers, with a tokenizer."""
+    """Save a model and a tokenizer with transformers."""
     model.save_pretrained(folder, max_shard_size="100KB")
     train_tokenizer("bpe", ["the cat sat on the mat"], 257).save(folder)
 
@@ -254,7 +254,7 @@ def test_a_misspelled_shipped_name_gets_a_hint_without_a_request(server, name, m
 
 
 def test_an_existing_model_with_a_similar_name_is_found(server, files, tmp_path, monkeypatch):
-    """The hint comes after folders and the cache, and says nothing about what has an owner."""
+    """The hint comes after folders and the cache, and is not given for names with an owner."""
     server.models = {"someone/storyworld-gtp": files["gpt2"]}
     assert (find_model_folder("someone/storyworld-gtp") / "config.json").is_file()
     shutil.copytree(files["gpt2"], tmp_path / "storyworld-gtp")

@@ -1,4 +1,4 @@
-"""What the cards of the shipped models state is measured again."""
+"""The numbers in the cards of the shipped models are measured again."""
 
 import importlib.util
 import random
@@ -28,7 +28,7 @@ CARDS = {  # model → score → its value, as the card has it
 @pytest.mark.parametrize("name", CARDS)
 def test_a_shipped_model_is_as_good_as_its_card_says(name):
     card = (SHIPPED / name / "README.md").read_text(encoding="utf-8")
-    task = "instruction-tuning" if name == "storyworld-chat" else None  # else it would be measured on plain stories
+    task = "instruction-tuning" if name == "storyworld-chat" else None  # else plain stories would be used
     report = LLMTrainer.from_pretrained(name).evaluate("storyworld", task)
     scores = {score.name: score.value for score in report.metrics}
     for score, stated in CARDS[name].items():
@@ -50,7 +50,7 @@ def test_the_chat_model_answers_further_questions_as_its_card_says():
         for turn, (said, answer) in enumerate(chat_curriculum.multi_turn(draw, story)):
             messages.append({"role": "user", "content": said})
             n_tokens = len(model.tokenizer.encode("".join(message["content"] for message in messages)))
-            if turn > 0 and n_tokens < 225:  # with what marks the messages it fits into the context
+            if turn > 0 and n_tokens < 225:  # with the special tokens of the messages, it fits into the context
                 asks("further", messages, answer)
             messages.append({"role": "assistant", "content": answer})
         if story.questions:

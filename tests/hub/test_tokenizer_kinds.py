@@ -1,7 +1,7 @@
-"""Tokenizers of every kind that published models have, with added tokens: equal to the `tokenizers` package.
+"""Tokenizers of every type in published models, with added tokens: equal to the `tokenizers` package.
 
-Ids and offsets, with special tokens found in the text and not, and decoded texts, on odd texts with names of added
-tokens in them; there (a folder of transformers) and back (the folder that we save).
+Compared are ids and offsets, with and without special tokens found in the text, and decoded texts, on odd texts that
+contain names of added tokens; for a folder of transformers and for the folder that we save.
 """
 
 import json
@@ -37,7 +37,7 @@ NAMES = [token.content for token in ADDED] + ["caps", "covi", "d-19", "\u00e9\u1
 
 
 def byte_level(normalizer=None, words=None, prefix_space=False, processor=None, special=("<|endoftext|>",)):
-    """A byte-level BPE: as GPT-2's, unless something is given."""
+    """A byte-level BPE: like GPT-2's, unless arguments say otherwise."""
     tokenizer = rust.Tokenizer(models.BPE())
     tokenizer.normalizer, tokenizer.decoder = normalizer, decoders.ByteLevel()
     tokenizer.pre_tokenizer = words or pre_tokenizers.ByteLevel(add_prefix_space=prefix_space)
@@ -68,7 +68,7 @@ def roberta():
 
 
 def character_bpe(normalizer, words, decoder, crossing=False, with_bytes=True, **options):
-    """A BPE on characters, with the vocabulary laid out as Llama 2's."""
+    """A BPE on characters, with the vocabulary laid out like Llama 2's."""
     trained = rust.Tokenizer(models.BPE())
     trained.normalizer = normalizers.Replace(" ", SPACE)
     trained.pre_tokenizer = None if crossing else pre_tokenizers.Metaspace()
@@ -146,7 +146,7 @@ KINDS = {
 
 @pytest.fixture(scope="module", params=KINDS)
 def pair(request, tmp_path_factory):
-    """Ours, theirs, and the folder that transformers wrote; with added tokens."""
+    """Our tokenizer, theirs, and the folder written by transformers; with added tokens."""
     folder = tmp_path_factory.mktemp("tokenizer")
     tokenizer, config = KINDS[request.param]()
     theirs = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **config)
@@ -157,7 +157,7 @@ def pair(request, tmp_path_factory):
 
 
 def odd_text(seed, n_pieces=12):
-    """A text in many scripts with names of added and of special tokens, and parts of such names, in it."""
+    """A text in many scripts that contains names of added and special tokens, and parts of such names."""
     rng = random.Random(seed)
     names = [*NAMES, "<s>", "</s>", "<|endoftext|>", "[SEP]", "[MASK]", "<unk>", "<0x41>", "a", "Z"]
     parts = [fuzzed_text(seed, rng.randrange(n_pieces))]
@@ -167,7 +167,7 @@ def odd_text(seed, n_pieces=12):
 
 
 def is_known_to_both(text, theirs):
-    """Whether the Unicode tables of Python and of the Rust package are the same for a text, and the special tokens."""
+    """Whether Python and the Rust package have the same Unicode tables for a text, and the same special tokens."""
     if theirs.token_to_id("<mask>") and ("[MASK]" in text or "[SEP]" in text):  # other names for a RoBERTa's, here only
         return False
     old = unicodedata.ucd_3_2_0
@@ -175,7 +175,7 @@ def is_known_to_both(text, theirs):
 
 
 def decoded(theirs, ids, skip_special=False):
-    """Their text, with the names that added tokens have in the file: tokenizers 0.23 writes their normal forms."""
+    """Their decoded text, with the names of added tokens as in the file: tokenizers 0.23 writes their normal forms."""
     added = theirs.get_added_tokens_decoder()
     names = [added[id].content if id in added else theirs.id_to_token(id)
              for id in ids if not (skip_special and id in added and added[id].special)]  # fmt: skip
@@ -229,7 +229,7 @@ def test_a_saved_tokenizer_is_the_same_for_us_and_for_transformers(pair, tmp_pat
 
 
 def write_two_files(folder, tokenizer, end="\n", **config):
-    """vocab.json and merges.txt, as git on Windows may write them, and the config."""
+    """Write vocab.json and merges.txt, with the line ends of git on Windows if wanted, and the config."""
     vocabulary = tokenizer.get_vocab()
     merges = [" ".join(pair) for pair in json.loads(tokenizer.to_str())["model"]["merges"]]
     (folder / "vocab.json").write_text(json.dumps(vocabulary))
@@ -278,7 +278,7 @@ def test_added_tokens_of_an_old_bert_are_read_from_their_file(further, tmp_path)
 
 
 def spoiled(folder, kind, **changes):
-    """The folder of a kind with parts of its tokenizer.json replaced, or some of their fields."""
+    """The folder of a type of tokenizer with parts of its tokenizer.json, or some of their fields, replaced."""
     tokenizer, config = KINDS[kind]()
     content = json.loads(tokenizer.to_str())
     for name, value in changes.items():
@@ -348,7 +348,7 @@ def test_tokens_that_were_added_to_the_tokenizer_alone_are_left_out_with_a_notic
 
 
 def test_a_continuation_keeps_its_first_space(tmp_path):
-    """The space that is put before a text is taken away at its start, and nowhere else."""
+    """The space that is added before a text is removed at its start, and nowhere else."""
     spoiled(tmp_path, "llama 2")
     tokenizer = load_any_tokenizer(tmp_path)
     prompt, continuation = tokenizer.encode_prompt("the"), tokenizer.encode(" cat")[1:]  # the token for a text's start
@@ -377,7 +377,7 @@ BEGINS = json.loads(processors.TemplateProcessing("<s> $A", "<s> $A <s> $B", [("
     ({"post_processor": BEGINS}, True),
 ], ids=str)  # fmt: skip
 def test_llamas_class_says_whether_a_text_begins_with_a_token(config, has_begin, tmp_path):
-    """The field `add_bos_token` is one of transformers 4. Version 5 reads tokenizer.json alone, so that is saved."""
+    """The field `add_bos_token` belongs to transformers 4. Version 5 only reads tokenizer.json, so that is saved."""
     config = dict(config)
     spoiled(tmp_path, "llama 2", post_processor=config.pop("post_processor", None))
     file = tmp_path / "tokenizer_config.json"

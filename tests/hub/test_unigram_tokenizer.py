@@ -1,4 +1,4 @@
-"""The unigram tokenizer of T5: ids and texts equal those of transformers, there and back; odd files are sentences."""
+"""The unigram tokenizer of T5: ids and texts equal those of transformers in both directions; odd files give errors."""
 
 import json
 import pickle
@@ -61,7 +61,7 @@ def test_names_of_special_tokens_in_a_text_are_ordinary_text(pair):
 
 
 def test_other_processes_can_encode(pair):
-    """It is written in Python, where threads do not help: they get a pickled copy."""
+    """The tokenizer is written in Python, where threads do not help, so processes get a pickled copy."""
     ours, _ = pair
     assert ours.encodes_in_python
     again = pickle.loads(pickle.dumps(ours))
@@ -70,7 +70,7 @@ def test_other_processes_can_encode(pair):
 
 @pytest.fixture(scope="module")
 def old_folder(tmp_path_factory):
-    """A folder as flan-T5's without its tokenizer.json, with the tokenizer to which transformers converts it."""
+    """A folder like flan-T5's without its tokenizer.json, with the tokenizer to which transformers converts it."""
     folder = tmp_path_factory.mktemp("flan-t5")
     theirs = t5_tokenizer(folder)
     (folder / "text").unlink()

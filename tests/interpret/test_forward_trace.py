@@ -1,4 +1,4 @@
-"""The forward trace has the numbers of the model itself, and its token is the one that `generate` samples."""
+"""The forward trace contains the model's own numbers, and its token is the one that `generate` samples."""
 
 import math
 

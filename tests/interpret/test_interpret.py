@@ -1,4 +1,4 @@
-"""Looking inside: attention maps, logit lens, token scores, occlusion, `inspect_model` agree with what is computed."""
+"""Looking inside: attention maps, logit lens, token scores, occlusion, `inspect_model` agree with the computation."""
 
 import json
 import math
@@ -326,11 +326,11 @@ def test_what_cannot_be_inspected_gets_a_sentence(name, arguments, sentence):
 
 @cache
 def shipped(name):
-    """A model that comes with the library, and its tokenizer."""
+    """A shipped model, and its tokenizer."""
     return load_pretrained(name)
 
 
 def small_classifier():
-    """A BERT that tells a from b at random."""
+    """A BERT that classifies at random into a and b."""
     tokenizer = shipped("storyworld-bert")[1]
     return model(family="bert", vocab_size=tokenizer.vocab_size, head="classifier", labels=("a", "b")), tokenizer

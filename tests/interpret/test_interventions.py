@@ -1,4 +1,4 @@
-"""Interventions are exact: what is put in comes out, shares add up to the logit, probes find what is there."""
+"""Interventions are exact: patches take effect, contributions add up to the logit, probes find what is there."""
 
 import math
 
@@ -160,7 +160,7 @@ def test_steering_moves_the_difference_of_two_logits_by_what_it_says():
 
 
 def induction_by_hand() -> GPT:
-    """Two layers of one head without training: the first writes down the previous token, the second looks for it."""
+    """Two layers with one head, without training: the first copies the previous token, the second attends to it."""
     V, P = 12, 24
     config = ModelConfig(vocab_size=V, context_length=P, n_layers=2, n_heads=1, d_model=3 * V + P, d_ff=1,
                          tie_embeddings=False, fused=False)  # fmt: skip
@@ -198,7 +198,7 @@ def induction_by_hand() -> GPT:
 
 
 def test_scores_of_a_model_whose_heads_are_known():
-    """Permutations, so that each token occurs once in a half and the head has one place to look at."""
+    """With permutations: each token occurs once in each half, so the head has a single position to attend to."""
     model = induction_by_hand()
     ids = torch.stack([torch.randperm(12) for _ in range(4)]).repeat(1, 2)
     maps = list(attention_maps(model, ids).values())

@@ -1,4 +1,4 @@
-"""The views that change the model have the numbers of `interpret`, and its numbers are those of changes by hand."""
+"""The views that intervene have the numbers of `interpret`, which equal those of interventions by hand."""
 
 import copy
 
@@ -142,7 +142,7 @@ PROBES = {  # after each block, in percent over five seeds: of the model, and wi
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PROBES)
 def test_probes_are_right_as_often_as_documented(name):
-    """One sentence of 360 is 0.3 %; another version of torch may change a few of them, above all of the control."""
+    """One sentence of 360 is 0.3 %; another version of torch may change a few of them, mostly in the control."""
     model, tokenizer = shipped(name)
     seeds = [train_story_probes(model, tokenizer, seed=seed)[1:] for seed in range(5)]
     accuracy = torch.tensor([[100 * each.probe.accuracy for each in probes] for probes in seeds])

@@ -1,7 +1,7 @@
 """Hostile submissions: none reads, writes, starts or finds anything outside its own folder.
 
-Each attack is the body of an exercise; it raises "REACHED" after doing what it should not be able to do. All run in one
-worker, once with everything the system offers, and once with Python's own checks alone, as on Windows.
+Each attack is the body of an exercise; it raises "REACHED" after doing what should be impossible. All run in one
+worker, once with all protection that the system offers, and once with only Python's own checks, as on Windows.
 """
 
 import ast
@@ -165,7 +165,7 @@ PYTHON_ONLY = {
 
 
 def submission(attacks: dict[str, str], folder) -> str:
-    """A file with one exercise for each attack, and right ones before and after them."""
+    """A file with one exercise for each attack, and right solutions before and after them."""
     text = "import sys, torch\nKEPT = torch.nn.functional.__dict__['scaled_dot' + '_product_attention']\n"
     text += f"VICTIM, ROOT = {str(folder)!r}, {str(runner.ROOT)!r}\n"
     text += "SECRET, SECRET_PT, SECRET_ZIP = VICTIM + '/secret.py', VICTIM + '/secret.pt', VICTIM + '/secret.zip'\n"
@@ -178,7 +178,7 @@ def submission(attacks: dict[str, str], folder) -> str:
 
 
 def folder_of_a_victim(folder):
-    """Fill a folder with what the attacks are after."""
+    """Fill a folder with the targets of the attacks."""
     (folder / "secret.py").write_text("SECRET = 1\n")
     for ending in ("pt", "zip"):
         (folder / f"secret.{ending}").write_bytes(b"PK\x05\x06" + bytes(18))
@@ -197,7 +197,7 @@ LAYERS = ["kernel", "python", pytest.param("kernel python", marks=pytest.mark.sl
 
 
 def what_becomes_of(attacks: dict[str, str], layers: str, folder, lesson_folder):
-    """What was observed of a right exercise, of each attack, and of another right one."""
+    """Observe a right exercise, each attack, and another right exercise."""
     names = [f"f{i}" for i in range(len(attacks) + 2)]
     text = submission(attacks, folder)
     path = tiny_lesson(lesson_folder, names)
@@ -221,7 +221,7 @@ def assert_nothing_reached(failure, name: str):
 
 @pytest.fixture(scope="module", params=LAYERS)
 def attacked(request, tmp_path_factory):
-    """What became of each attack, and the folder before and after."""
+    """The outcome of each attack, and the folder before and after."""
     folder = folder_of_a_victim(tmp_path_factory.mktemp("victim"))
     before = state_of(folder)
     failures = what_becomes_of(ATTACKS, request.param, folder, tmp_path_factory.mktemp("lesson"))
@@ -251,7 +251,7 @@ def test_no_compiler_runs(layers, tmp_path):
 
 
 def test_a_worker_gets_no_answers():
-    """What a worker gets of `checks.py` names no right or wrong solution of its lesson, and not the library."""
+    """The part of `checks.py` for a worker names neither a right or wrong solution of the lesson nor the library."""
     for lesson in lessons():
         secret = {
             getattr(code, "__name__", "")

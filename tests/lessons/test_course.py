@@ -20,7 +20,7 @@ from llmasos.errors import UserError
 
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
-    """A student of our own."""
+    """The home of a test student."""
     monkeypatch.setenv("LLMASOS_LESSONS_HOME", str(tmp_path / "home"))
     for name in (lesson_api.SEED, lesson_api.MINE, lesson_api.RESULTS):
         monkeypatch.setenv(name, "")
@@ -30,14 +30,14 @@ def home(tmp_path, monkeypatch):
 
 @pytest.fixture
 def tiny(tmp_path, monkeypatch):
-    """The tiny lesson as the only one of a course."""
+    """The tiny lesson as the only one in a course."""
     lesson = Lesson(tiny_lesson(tmp_path / "course"))
     monkeypatch.setattr(discovery, "LESSONS", tmp_path / "course")
     return lesson
 
 
 def said(capsys, *arguments: str) -> tuple[int, str, str]:
-    """The exit status of a command and what it wrote."""
+    """The exit status of a command, and its output and errors."""
     status = main(arguments)
     out = capsys.readouterr()
     return status, out.out, out.err
@@ -170,7 +170,7 @@ def test_syllabus_check_and_hints(tiny, capsys, home):
 
 
 def test_what_could_not_be_checked_is_neither_wrong_nor_forgotten(tiny, capsys, home, monkeypatch):
-    """On a machine that is too busy to start Python in time, an exercise that was right before stays so."""
+    """On a machine that is too busy to start Python in time, an exercise that was right before stays right."""
     Workspace.default().record(tiny, {"double": True})
     (home / "mine").mkdir(exist_ok=True)
     (home / "mine" / "90_tiny.py").write_text("def double(x):\n    return x + x\n\n\ndef other(x):\n    ...\n")
@@ -287,7 +287,7 @@ def test_pytest_on_a_lesson_gives_the_feedback(home):
 
 
 def stated_results(command, results, **options):
-    """Run a lesson and compare each number that it states with what came out. Returns what it printed."""
+    """Run a lesson and compare each number that it states with the measured one. Returns its output."""
     environment = {**os.environ, lesson_api.RESULTS: str(results), "PYTHONUTF8": "1"} | options.pop("environment", {})
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, **options)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -301,7 +301,7 @@ def stated_results(command, results, **options):
 @pytest.mark.lessons
 @pytest.mark.parametrize("lesson", lessons(), ids=lambda lesson: lesson.name)
 def test_a_lesson_gives_the_numbers_that_it_states(lesson, tmp_path):
-    """As a notebook, from start to end: each cell in one namespace, as a kernel does."""
+    """Run it like a notebook, from start to end, with all cells in one namespace."""
     cells = [cell for cell in notebook(lesson)["cells"] if cell["cell_type"] == "code"]
     script = tmp_path / "notebook.py"
     sources = ["".join(cell["source"]) for cell in cells]

@@ -1,4 +1,4 @@
-"""What a student reads: two mistakes at once, examples on which the mistake shows, names that are not imported."""
+"""The feedback for a student: two mistakes at once, examples that show the mistake, names that are not imported."""
 
 import re
 
@@ -13,7 +13,7 @@ from lessons.machinery.grading import WRONG, grade_observations, observe_all
 
 
 def feedback(code, **options):
-    """The verdict on a solution of an exercise: twice x, and minus that where `turn` is set."""
+    """The verdict on a solution of an exercise: twice x, or minus twice x if `turn` is set."""
     exercise = Exercise(
         name="twice", asks="Twice x, negative if turned.", reference=lambda x, turn: -2 * x if turn else 2 * x,
         cases=[

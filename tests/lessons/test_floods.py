@@ -1,4 +1,4 @@
-"""Submissions that ask for everything: each ends within its limits, with one sentence, at nobody else's cost."""
+"""Submissions that use excessive resources: each ends within its limits, with one sentence, without hurting others."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""Many submissions: a right table in bounded time, whatever is among them, and the forms that others read."""
+"""Many submissions: a right table in bounded time, whatever they contain, and the formats for other programs."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Hand-ins as they come: notebooks, zip files, encodings, names of learning platforms, helper modules."""
+"""Hand-ins in all forms: notebooks, zip files, encodings, names from learning platforms, helper modules."""
 
 import io
 import json
@@ -58,7 +58,7 @@ SENTENCES = {
 
 
 def hand_in(tmp_path, files: dict[str, bytes]):
-    """What is found in the folder of one student, jane, with these files."""
+    """Find the hand-in in the folder of one student, jane, with these files."""
     for name, data in files.items():
         path = tmp_path / "class" / "jane" / name
         path.parent.mkdir(parents=True, exist_ok=True)

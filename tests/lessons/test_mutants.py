@@ -1,4 +1,4 @@
-"""Mechanical mutants of right solutions, and random cases: what the cases of an exercise do not see."""
+"""Mechanical mutants of right solutions, and random cases: what the cases of an exercise miss."""
 
 import ast
 import json

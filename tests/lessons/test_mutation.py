@@ -1,4 +1,4 @@
-"""Every lesson there is: each misconception is rejected and named, each unusual but right solution is accepted."""
+"""In every lesson, each misconception is rejected and named, and each unusual but right solution is accepted."""
 
 import ast
 import json

@@ -1,4 +1,4 @@
-"""Values survive the way between processes, nothing hostile does, and equal means what a teacher would mean by it."""
+"""Values are sent between processes unchanged, hostile ones are rejected, and "equal" means what a teacher means."""
 
 import json
 import math
@@ -11,7 +11,7 @@ from lessons.machinery.comparison import Opaque, decode, difference, encode, for
 
 
 def sent(value):
-    """As it arrives on the other side."""
+    """Encode and decode a value."""
     return decode(json.loads(json.dumps(encode(value))))
 
 

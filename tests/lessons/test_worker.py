@@ -1,4 +1,4 @@
-"""A student's file in its own process: what it may not do, how it is stopped, and the feedback it gets."""
+"""A student's file in its own process: what it may not do, how it is stopped, and the feedback for it."""
 
 import shutil
 import subprocess
@@ -61,7 +61,7 @@ SLOW_BODIES = {  # each of them costs a worker
 
 
 def check_bodies(bodies, folder):
-    """One file with a function for each kind of misbehaviour, and right ones around them: lesson, name → verdict."""
+    """Check a file with a function for each type of misbehavior, between right ones: lesson, name → verdict."""
     names = ["squared", *(f"f{i}" for i in range(len(bodies))), "prints", "last"]
     misbehaving = [body for body, _, _ in bodies.values()]
     code = ["return x * x", *misbehaving, "print('{}' * 100000)\nreturn x + x", "return x + x"]
@@ -185,7 +185,7 @@ time.sleep(600)
 
 
 def read(path: Path) -> str:
-    """A file that may vanish while it is read."""
+    """Read a file that may vanish meanwhile."""
     try:
         return path.read_text(errors="replace")
     except OSError:

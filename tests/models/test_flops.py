@@ -1,4 +1,4 @@
-"""Counts by formula equal counts by counting: parameters of real models, FLOPs of real training steps."""
+"""Formulas equal real counts: parameters of real models, FLOPs of real training steps."""
 
 import dataclasses
 import random
@@ -127,7 +127,7 @@ def test_transformers_counts_the_same_in_its_bert(name):
     ],
 )
 def test_the_original_transformers_have_about_the_sizes_of_the_paper(name, millions, within):
-    """About: the paper rounds, and does not say how many tokens its "about 37,000" are."""
+    """Only about, because the paper rounds, and does not state the exact number of its "about 37,000" tokens."""
     assert n_parameters_of(preset(name)) == pytest.approx(millions * 1e6, rel=within)
 
 
@@ -136,7 +136,7 @@ def test_transformer_small_has_nine_million_parameters():
 
 
 def counted_flops(model, *inputs) -> int:
-    """FLOPs of one training step, as torch's counter sees them."""
+    """FLOPs of one training step, from torch's counter."""
     with FlopCounterMode(display=False) as counter:
         output = model(*inputs)
         sum(part.square().sum() for part in (output if isinstance(output, tuple) else (output,))).backward()
@@ -148,7 +148,7 @@ EXPLICIT = {"vocab_size": 29, "context_length": 16, "n_layers": 3, "n_heads": 4,
 
 @pytest.mark.parametrize("n_predicted", [1, 2, 5])
 def test_flops_of_a_bert_without_what_is_done_once_for_a_text(n_predicted):
-    """Of each text's 10 tokens `n_predicted` are predicted; pooler and next-sentence head run once."""
+    """Of each text's 10 tokens, `n_predicted` are predicted; pooler and next-sentence head run once."""
     model = build_model(ModelConfig(family="bert", norm_position="post", **EXPLICIT))
     predict = (torch.arange(10) < n_predicted).expand(3, 10)
     once = 6 * 3 * (16 * 16 + 16 * 2)

@@ -1,4 +1,4 @@
-"""What must hold for every GPT: causality, padding, caching, fused = explicit, and that it learns."""
+"""Properties of every GPT: causality, padding, caching, fused = explicit, and learning."""
 
 import pytest
 import torch
@@ -34,7 +34,7 @@ def test_a_future_token_changes_no_earlier_output(variant, fused):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_earlier_token_matters(variant):
-    """The other side of causality: no attention is cut short but by a window, which reaches as far as its layers."""
+    """The converse of causality: attention reaches all earlier tokens; a window limits it to what its layers reach."""
     model = random_gpt(**VARIANTS[variant])
     ids = random_ids(1, 12)
     last = model(ids)[:, -1]
@@ -181,7 +181,7 @@ def test_a_full_cache_is_refused_in_one_sentence(model):
 
 @torch.no_grad()
 def test_the_bounds_of_the_positions_need_not_be_given(model):
-    """They only spare a GPU the wait for them: the hidden states are the same."""
+    """They only save a synchronization on a GPU: the hidden states are the same."""
     ids = random_ids(2, 6)
     for positions, bounds in (
         (torch.arange(5)[None], (0, 5)),
@@ -211,7 +211,7 @@ def test_hidden_states_become_logits_by_the_output_layer(model):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_the_order_of_the_context_matters_to_every_model_that_has_positions(variant):
-    """One layer without positions sees a bag of tokens: swapping two of them leaves the last output as it was."""
+    """One layer without positions sees a bag of tokens: swapping two of them does not change the last output."""
     model = random_gpt(n_layers=1, **VARIANTS[variant] | {"layer_types": ()})
     one, other = model(torch.tensor([[3, 5, 7, 2], [7, 5, 3, 2]]))[:, -1]
     if variant == "bare":
@@ -240,7 +240,7 @@ def test_dropout_falls_on_the_embeddings_too():
     pytest.param(variant, marks=[] if variant in ("original", "llama") else pytest.mark.slow) for variant in VARIANTS
 ])  # fmt: skip
 def test_a_model_can_learn_one_batch_by_heart(variant):
-    """Four random sequences, each with its own first token: the loss can fall from log 29 = 3.37 to nothing."""
+    """Four random sequences, each with a different first token: the loss can fall from log 29 = 3.37 to 0."""
     torch.manual_seed(0)
     model = GPT(ModelConfig(vocab_size=29, context_length=8, n_layers=2, n_heads=4, d_model=32, **VARIANTS[variant]))
     ids = random_ids(4, 9)

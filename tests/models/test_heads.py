@@ -1,4 +1,4 @@
-"""Heads on every family: equal to transformers' own, deaf to padding and company, nothing without a gradient."""
+"""Heads on every family: equal to transformers' own, independent of padding and other rows, all weights trained."""
 
 import dataclasses
 import json
@@ -87,7 +87,7 @@ def bert_token_weights(model):
 
 
 def gpt2_classifier_weights(model):
-    """Their head has no bias; the tests below give ours none either."""
+    """Their head has no bias, and neither has ours in the tests below."""
     return gpt2_weights(model.backbone) | {"score.weight": model.head.weight}
 
 
@@ -155,7 +155,7 @@ def pair(request):
 
 
 def both_logits(ours, oracle, side="right"):
-    """Logits (3, 3) of labels, or those of the real tokens (n, 2)."""
+    """Logits of labels (3, 3), or of the real tokens (n, 2)."""
     attention_mask, ids, segments = (x if side == "right" else x.flip(1) for x in (REAL, IDS, SEGMENTS))
     ids = ids.masked_fill(~attention_mask, 28)
     more = {} if isinstance(oracle, GPT2ForSequenceClassification) else {"token_type_ids": segments}
@@ -176,7 +176,7 @@ def test_logits_equal_those_of_transformers(pair):
 
 @pytest.mark.parametrize("name", ["bert span", "bert tokens", "gpt classifier"])
 def test_logits_equal_with_padding_on_the_left(name):
-    """Not of a BERT classifier: theirs takes padding on the left for [CLS]."""
+    """Without the BERT classifier: theirs takes padding on the left for [CLS]."""
     torch.testing.assert_close(*both_logits(*PAIRS[name]()[:2], "left"), **EXACT)
 
 
@@ -210,7 +210,7 @@ def test_a_padded_sequence_equals_the_sequence_alone(model, side):
 
 
 def test_every_parameter_gets_a_gradient(model):
-    """So a distributed run never waits for one that plays no part. Only a bias of all keys alike changes nothing."""
+    """So a distributed run never waits for an unused one. Only a common bias of all keys has no effect."""
     model.train()
     model(IDS, REAL, SEGMENTS).square().sum().backward()
     for name, parameter in model.named_parameters():

@@ -78,7 +78,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others():
 
 @torch.no_grad()
 def test_the_stream_does_not_grow_with_depth():
-    """With 0.02/√(2L) on its writers, what 16 layers add to the stream is no more than what 2 layers add."""
+    """With 0.02/√(2L) for the weights that write to it, 16 layers add no more to the stream than 2 layers."""
     added = []
     for n_layers in (2, 16):
         torch.manual_seed(0)

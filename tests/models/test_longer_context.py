@@ -1,4 +1,4 @@
-"""Longer texts: ALiBi and windows by their definitions, and models read twice the length they were trained on."""
+"""Longer texts: ALiBi and windows by their definitions, and models that read twice the length of their training."""
 
 import pytest
 import torch

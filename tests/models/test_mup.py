@@ -1,4 +1,4 @@
-"""muP: one step changes a wide model as much as a narrow one, and at the base width nothing is different."""
+"""muP: one step changes a wide model as much as a narrow one, and at the base width nothing changes."""
 
 import pytest
 import torch
@@ -14,13 +14,13 @@ BASE = 32
 
 
 def config(width, **fields):
-    """A GPT with one head for each 16 of its width."""
+    """The config of a GPT with heads of size 16."""
     fields = {"n_layers": 2, "bias": False, "tie_embeddings": False, "mup_base_width": BASE, **fields}
     return ModelConfig(vocab_size=50, context_length=8, d_model=width, n_heads=width // 16, **fields)
 
 
 def change_of_logits(width, optimizer, steps=3, **fields):
-    """The root mean square by which a few steps change the logits."""
+    """The root mean square change of the logits after a few steps."""
     torch.manual_seed(0)
     model = GPT(config(width, **fields))
     ids = torch.randint(50, (4, 8), generator=torch.Generator().manual_seed(1))

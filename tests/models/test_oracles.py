@@ -1,4 +1,4 @@
-"""GPT is GPT-2 and Llama: equal logits and gradients with transformers' models that hold the same random weights."""
+"""GPT equals GPT-2 and Llama: the same logits and gradients as transformers' models with the same random weights."""
 
 import pytest
 import torch

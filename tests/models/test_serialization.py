@@ -62,7 +62,7 @@ def test_the_family_of_the_config_decides_what_is_built():
 
 
 def test_building_a_model_whose_weights_come_from_a_file_does_not_import_the_compiler():
-    """In a process of its own: another test may have imported it, and an import is never forgotten."""
+    """In a new process, because another test may have imported it, which cannot be undone."""
     program = """
 import sys
 from llmasos.models import ModelConfig

@@ -1,6 +1,6 @@
 """Every model is an ordinary torch module: pickled, moved, hooked, exported and sharded by torch's own tools.
 
-One test for each tool, over the shapes that differ most, with and without a head.
+One test for each tool, with the most different architectures, with and without a head.
 """
 
 import copy
@@ -62,14 +62,14 @@ every_shape = pytest.mark.parametrize("shape", ALL)
 
 
 def make(shape: str, seed: int | None = 0) -> nn.Module:
-    """A small model in evaluation mode; all its parameters are random, or with seed None as they start."""
+    """A small model in evaluation mode; all its parameters are random, or with seed None the initial ones."""
     torch.manual_seed(0)
     model = build_model(ModelConfig(**{**SMALL, **ALL[shape]}))
     return (model if seed is None else randomize(model, seed)).eval()
 
 
 def inputs(model: nn.Module, B: int = 3, T: int = 9, seed: int = 0) -> tuple[Tensor, ...]:
-    """Ids and a mask (B, T) with padding, and the target of a translator."""
+    """Ids and a mask (B, T) with padding, and a target for a translator."""
     ids = random_ids(B, T, seed=seed)
     mask = torch.arange(T) < torch.tensor([T, max(1, T - 3), max(1, T // 2), *[T] * B])[:B, None]
     if model.config.family == "transformer" and model.config.generates:
@@ -78,17 +78,17 @@ def inputs(model: nn.Module, B: int = 3, T: int = 9, seed: int = 0) -> tuple[Ten
 
 
 def outputs(model: nn.Module, *args: Tensor) -> list[Tensor]:
-    """What a model computes, as a list: BERT's pretraining has up to two outputs."""
+    """The outputs of a model, as a list: BERT's pretraining has up to two."""
     return as_list(model(*(args or inputs(model))))
 
 
 def as_list(result: Tensor | tuple[Tensor | None, ...]) -> list[Tensor]:
-    """The outputs that are there."""
+    """The outputs that are not None, as a list."""
     return [result] if isinstance(result, Tensor) else [output for output in result if output is not None]
 
 
 def assert_same_model(model: nn.Module, other: nn.Module) -> None:
-    """Equal outputs, bit for bit, and the same parameters: those that were tied still are."""
+    """Check for outputs equal bit for bit and the same parameters, including tied ones."""
     assert all(map(torch.equal, outputs(model), outputs(other)))
     assert [name for name, _ in model.named_parameters()] == [name for name, _ in other.named_parameters()]
 
@@ -201,7 +201,7 @@ def assert_exported_equals_eager(model: nn.Module, n_inputs: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", LARGE_TOOLS)
 def test_an_exported_model_computes_every_size_with_and_without_gradients(shape, monkeypatch):
-    """One program for all sizes; some shapes also with one input alone, and without gradients on an old processor."""
+    """One program for all sizes; for some models also with one input, and without gradients on an old processor."""
     model = make(shape)
     assert_exported_equals_eager(model, 3)
     if shape not in FEW:  # an export takes seconds

@@ -95,7 +95,7 @@ def marian_pair(request):
 
 
 def both_logits(ours, oracle):
-    """The second sentence has 4 tokens of padding, the third 8."""
+    """Our logits and theirs; the second sentence has 4 tokens of padding, the third 8."""
     theirs = oracle(input_ids=SOURCE, attention_mask=REAL.long(), decoder_input_ids=TARGET)
     return ours(SOURCE, TARGET, REAL), theirs.logits
 
@@ -179,7 +179,7 @@ def test_every_source_token_reaches_every_output(model):
 
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_a_padded_source_equals_the_source_alone(model, side):
-    """Whatever the padding contains and whatever else is in the batch."""
+    """Neither the content of the padding nor the rest of the batch matters."""
     source, attention_mask = (x if side == "right" else x.flip(1) for x in (SOURCE, REAL))
     for filler in (28, 5):
         logits = model(source.masked_fill(~attention_mask, filler), TARGET, attention_mask)
@@ -255,7 +255,7 @@ def test_a_model_read_back_gives_the_same(model, tmp_path):
 
 
 def test_initial_weights_have_the_spread_of_their_kind_and_of_their_stack():
-    """Two writes per encoder block, three per decoder block; the embedding is 1/√C, so that times √C it is one."""
+    """Two writes per encoder block, three per decoder block; the embedding has 1/√C, which times √C gives one."""
     torch.manual_seed(0)
     wide = Transformer(ModelConfig(**{**SMALL, "vocab_size": 400, "n_decoder_layers": 5, "d_model": 128}))
     for name, parameter in wide.named_parameters():

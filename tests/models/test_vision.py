@@ -1,4 +1,4 @@
-"""Image towers: patches, positions and pooling; a GPT that reads an image prefix; what is refused; files."""
+"""Image towers: patches, positions and pooling; a GPT that reads an image prefix; errors; files."""
 
 import pytest
 import torch
@@ -80,7 +80,7 @@ def test_a_tower_learns_a_batch_by_heart():
 
 
 def test_the_initial_matrix_of_the_patches_keeps_their_variance():
-    """Its 1,024 entries show their standard deviation within 2 %; 10 % cannot be chance."""
+    """With 1,024 entries, the measured standard deviation is within 2 %; 10 % cannot be chance."""
     weight = VisionTransformer(VisionConfig(patch_size=4, d_model=64)).patch_embedding.proj.weight  # (64, 16)
     assert weight.std().item() == pytest.approx(1 / 4, rel=0.1)
 
@@ -109,7 +109,7 @@ def test_padding_changes_no_caption(positions, side):
 
 
 def test_the_prefix_is_what_a_gpt_would_make_of_tokens_with_these_embeddings():
-    """A prefix of token embeddings is the text of these tokens: the same positions, the same mask."""
+    """A prefix of token embeddings acts like the text of these tokens: the same positions, the same mask."""
     model, ids = random_captioner(), random_ids(2, 9)
     prefix = model.gpt.token_embedding(ids[:, :4])
     torch.testing.assert_close(model.read(prefix, ids[:, 4:]), model.gpt(ids)[:, 4:], rtol=0, atol=1e-12)
@@ -132,7 +132,7 @@ def test_the_loss_is_on_the_caption_alone_and_trains_the_tower_of_a_frozen_gpt()
 
 @pytest.mark.parametrize("fields", [{}, {"positions": "rotary"}, {"sliding_window": 6, "positions": "alibi"}], ids=str)
 def test_a_caption_is_the_most_probable_tokens_up_to_the_end(fields):
-    """Each is computed once, with a cache; here the definition: the whole text goes through the model again."""
+    """Each token is computed once, with a cache; the definition here runs the whole text through the model again."""
     model, images = random_captioner(**fields), random_images(3)
     captions = model.caption(images, begin_id=1, end_id=2, max_new_tokens=6)
     for image, caption in zip(images[:, None], captions, strict=True):

@@ -21,7 +21,7 @@ def queries_keys_values(t=T, s=S, n_kv_heads=H, dtype=torch.float64, device="cpu
 
 
 def make_mask(kind: str, t: int, s: int, device="cpu"):
-    """A mask of that type; "blind" has queries that may attend to nothing at all, "void" nothing but such queries."""
+    """A mask of that type; "blind" has some queries that may attend to nothing, "void" only such queries."""
     generator = torch.Generator().manual_seed(3)
     if kind == "none":
         return None
@@ -83,7 +83,7 @@ def test_the_formula_is_a_softmax_of_scaled_products():
 
 @pytest.mark.parametrize("kind", ["none", "padding", "arbitrary"])
 def test_the_formula_equals_torchs_kernel(kind):
-    """Not through fused_attention: torch's function straight, so that a mistake common to both paths shows."""
+    """Without fused_attention: torch's function is called directly, so that a mistake common to both paths shows."""
     qkv, mask = queries_keys_values(), make_mask(kind, T, S)
     expected = F.scaled_dot_product_attention(*qkv, attn_mask=mask)
     actual, _ = naive_attention(*qkv, mask)
@@ -106,7 +106,7 @@ def test_causal_attention_equals_torchs_causal_kernel_on_a_square(attend):
 
 @BOTH
 def test_fewer_causal_queries_than_keys_are_the_last_ones(attend):
-    """Two queries over seven keys give the last two rows of all seven queries: what chunked reading relies on."""
+    """Two queries over seven keys give the last two rows of all seven queries, which chunked prefill relies on."""
     q, k, v = queries_keys_values(7, 7)
     whole, _ = attend(q, k, v, causal=True)
     last, _ = attend(q[:, :, -2:], k, v, causal=True)
@@ -155,7 +155,7 @@ def test_large_scores_do_not_overflow(attend):
 @BOTH
 @pytest.mark.parametrize("masked", [False, True])
 def test_dropout_drops_the_stated_share_of_weights_and_scales_the_others(attend, masked):
-    """With the identity as values the output is the dropped weights. 65,536 draws: σ of the fraction is 0.002."""
+    """With the identity as values, the output is the weights after dropout. 65,536 draws: the fraction's σ is 0.002."""
     torch.manual_seed(0)
     q, k = torch.randn(16, 4, 32, D), torch.randn(16, 4, 32, D)
     v = torch.eye(32).expand(16, 4, 32, 32)

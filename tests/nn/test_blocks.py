@@ -36,7 +36,7 @@ def stream(length, seed):
 
 
 def attention_pairs(ours, oracle):
-    """Our parameters and torch's that hold the same numbers, for one attention."""
+    """Pairs of corresponding parameters, ours and torch's, for one attention."""
     return [
         ([ours.q_proj.weight, ours.k_proj.weight, ours.v_proj.weight], oracle.in_proj_weight),
         ([ours.q_proj.bias, ours.k_proj.bias, ours.v_proj.bias], oracle.in_proj_bias),

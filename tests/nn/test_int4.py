@@ -1,4 +1,4 @@
-"""Weights of four bits with a scale for each group: off by half a scale at most, and otherwise the same model."""
+"""Four-bit weights with a scale for each group: off by at most half a scale, and otherwise the same model."""
 
 import copy
 import math
@@ -24,7 +24,7 @@ SMALL = {"vocab_size": 29, "context_length": 16, "n_layers": 2, "n_heads": 4, "d
 
 
 class NoFloat64(TorchDispatchMode):
-    """A device like Apple's, which has no float64: an operation that makes some there fails."""
+    """A device like Apple's, without float64: an operation that creates float64 there fails."""
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))

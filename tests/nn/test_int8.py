@@ -1,4 +1,4 @@
-"""Weights rounded to int8: off by half a scale at most, a quarter of the memory, and otherwise the same model."""
+"""Weights rounded to int8: off by at most half a scale, a quarter of the memory, and otherwise the same model."""
 
 import copy
 import dataclasses
@@ -64,7 +64,7 @@ def dequantized(model: nn.Module) -> nn.Module:
 
 
 def outputs(model: nn.Module) -> torch.Tensor:
-    """All outputs of a model of any family for IDS."""
+    """All outputs for IDS of a model of any family."""
     config = model.config
     with torch.no_grad():
         if not config.is_pretraining:
@@ -84,7 +84,7 @@ def outputs(model: nn.Module) -> torch.Tensor:
 @given(st.lists(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=5),
                 min_size=1, max_size=3))  # fmt: skip
 def test_no_weight_moves_by_more_than_half_a_scale(rows):
-    """In exact arithmetic, for any float32 there is: the largest and the smallest, zeros, ties at a half."""
+    """In exact arithmetic, for any float32: the largest and the smallest, zeros, ties at a half."""
     width = max(map(len, rows))
     weight = torch.tensor([row + [0.0] * (width - len(row)) for row in rows])
     q, scale = quantize_rows(weight)
@@ -109,7 +109,7 @@ def test_a_row_is_rounded_on_its_own_and_symmetrically(seed, power):
 
 
 def test_halves_that_float32_takes_for_the_other_side():
-    """1107.5089 / s is barely above 80.5. Divided in float32 it is 80.5, and would be rounded to the even 80."""
+    """1107.5089 / s is barely above 80.5. In float32 the quotient is 80.5, which would be rounded to the even 80."""
     weight = torch.tensor([[1747.25, float.fromhex("0x1.14e092p+10")]])
     q, scale = quantize_rows(weight)
     assert (weight[0, 1] / scale[0]).item() == 80.5 and q.tolist() == [[127, 81]]
@@ -126,7 +126,7 @@ def test_large_matrices_are_rounded_and_multiplied_in_blocks(monkeypatch):
 
 
 def test_a_matrix_in_the_files_layout_is_rounded_as_it_stands():
-    """GPT-2's matrices come transposed from the file, and as pieces of a larger one."""
+    """GPT-2's matrices are transposed in the file, and pieces of a larger one."""
     weight = torch.randn(6, 15)
     theirs = weight.T.contiguous().T.split([4, 2])[0]
     assert not theirs.is_contiguous()
@@ -228,7 +228,7 @@ def test_looking_inside_works():
 
 @pytest.fixture(scope="module")
 def shipped():
-    """Each shipped model as it is, and rounded."""
+    """Each shipped model, unchanged and quantized."""
     return {name: [hub.load_pretrained(name, quantize=way) for way in (None, "int8")]
             for name in shipped_models()}  # fmt: skip
 
@@ -284,7 +284,7 @@ def test_a_quantized_model_cannot_be_trained_or_saved(tmp_path):
 
 @pytest.mark.parametrize("name", ["gpt llama", "bert"])
 def test_half_precision_is_near(name):
-    """By autocast, as training's validation has it, or with the floats that are left in half precision."""
+    """With autocast, as in validation during training, or with the remaining floats in half precision."""
     model = quantize(random_model(name).float())
     expected = outputs(model)
     with torch.autocast("cpu", dtype=torch.bfloat16):

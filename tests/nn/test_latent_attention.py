@@ -1,4 +1,4 @@
-"""Multi-head latent attention against DeepSeek-V2's own, and against itself: cached, absorbed, in bytes."""
+"""Multi-head latent attention against DeepSeek-V2's own and against itself: cached, absorbed, and its bytes."""
 
 import pytest
 import torch

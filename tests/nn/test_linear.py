@@ -1,4 +1,4 @@
-"""What is computed in the way that is fast on this processor equals what torch computes, whatever the sizes."""
+"""The fast path on this processor equals torch's result, whatever the sizes."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from llmasos.nn.cpu import FEW_NUMBERS, apply_linear, gelu, matvec
 
 @pytest.fixture
 def slow_vectors(monkeypatch):
-    """A processor with a slow matrix-vector kernel, and no matrix too small for the detour."""
+    """Pretend that the matrix-vector kernel is slow, and that no matrix is too small for the other path."""
     monkeypatch.setattr("llmasos.nn.cpu.SLOW_VECTOR_KERNEL", True)
     monkeypatch.setattr("llmasos.nn.cpu.SMALL_MATRIX", 0)
 

@@ -1,4 +1,4 @@
-"""The adapted linear layer: its formula, its start, its gradients, and what is left when it is merged."""
+"""The adapted linear layer: its formula, initial weights, gradients, and merging."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Masks: what each hides, and that they mean the same in all combinations."""
+"""Masks: what each hides, and that combinations hide the same."""
 
 import pytest
 import torch

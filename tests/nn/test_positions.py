@@ -1,4 +1,4 @@
-"""Positions: the waves of the paper, and rotations that know only distances."""
+"""Positions: the sinusoids of the paper, and rotations that depend only on distances."""
 
 import math
 
@@ -54,7 +54,7 @@ def q_and_k():
 
 
 def score(q, k, rotary, q_position, k_position):
-    """The product of one query and one key, each turned to its position."""
+    """The dot product of one query and one key, each rotated to its position."""
     q = apply_rotary(q, *rotary(torch.tensor([[q_position]])))
     k = apply_rotary(k, *rotary(torch.tensor([[k_position]])))
     return (q * k).sum().item()
