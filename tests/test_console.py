@@ -1,4 +1,4 @@
-"""What is printed: in any encoding, on streams that nobody reads any more, with bars on terminals only."""
+"""Output: in any encoding, on streams that nobody reads any more, with progress bars only on terminals."""
 
 import ast
 import errno
@@ -36,7 +36,7 @@ class Broken(io.RawIOBase):
 
 
 def broken(number: int) -> io.TextIOWrapper:
-    """Standard output whose other end is gone, or whose disk is full."""
+    """A standard output whose reader is gone, or whose disk is full."""
     return io.TextIOWrapper(io.BufferedWriter(Broken(number)), encoding="utf-8")
 
 
@@ -48,7 +48,7 @@ def closed() -> io.StringIO:
 
 
 class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
+    """A stream that claims to be a terminal."""
 
     encoding = "utf-8"
 

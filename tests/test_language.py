@@ -125,7 +125,7 @@ def test_such_a_word_is_found(pattern, text, found):
 
 
 def nodes(contain: str, but_not: str | tuple = ()) -> Iterator[tuple[str, ast.AST]]:
-    """The syntax trees' nodes of the Python files in which a regular expression matches: the others are not parsed."""
+    """The syntax nodes of all Python files that match a regular expression; the other files are not parsed."""
     for name, text in texts().items():
         if name.endswith(".py") and not name.startswith(but_not) and re.search(contain, text):
             yield from ((name, node) for node in ast.walk(ast.parse(text)))
@@ -143,7 +143,7 @@ def test_no_docstring_starts_with_its_arguments():
 
 
 def last_text(node: ast.expr) -> str | None:
-    """The text with which a string expression ends; None if it ends with a value that is only known later."""
+    """The text at the end of a string expression; None if it ends with a value that is only known at run time."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value
     if isinstance(node, ast.JoinedStr):

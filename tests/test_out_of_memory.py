@@ -1,4 +1,4 @@
-"""Memory that runs out is one sentence in every way into the library, and ends nothing but the work that needed it."""
+"""Running out of memory gives one sentence in every way into the library, and ends only the work that needed it."""
 
 import errno
 import io

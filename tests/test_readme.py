@@ -1,4 +1,4 @@
-"""Every block of the README runs as it is written, and its pictures, links and verdict are real."""
+"""Every block of the README runs as written, and its pictures, links and verdict are real."""
 
 import re
 import shutil
@@ -65,7 +65,7 @@ def test_every_recipe_exists():
 
 
 def test_the_storyteller_is_given_beginnings_that_it_knows():
-    """Text that no story begins with makes it write nonsense, which is a poor first impression."""
+    """With a prompt that begins no story it writes nonsense, which makes a poor first impression."""
     prompts = re.findall(r'sample.py storyworld-gpt --prompt "([^"]+)"', README)
     for text in [*prompts, *(text for (text,) in card_examples("storyworld-gpt"))]:
         assert valid_prefix(text), text
@@ -94,7 +94,7 @@ def test_every_python_block_runs_and_prints_what_it_says(tmp_path, monkeypatch, 
 
 
 def test_the_verdict_is_what_the_grader_says(tmp_path, monkeypatch, capsys):
-    """The mistake of the README, handed in: divided by D where the formula says √D."""
+    """The README's mistake is checked: division by D instead of √D."""
     stub = find_lesson(3).path.with_name("exercise.py").read_text(encoding="utf-8")
     start = stub.index("raise NotImplementedError", stub.index("def attention("))
     wrong = """scores = q @ k.transpose(-2, -1) / q.size(-1)
@@ -113,7 +113,7 @@ def test_the_verdict_is_what_the_grader_says(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.slow
 def test_every_command_runs(tmp_path):
-    """In a checkout of its own, in order; training takes two steps, and the server is stopped when it is ready."""
+    """In a separate checkout, in order; training takes two steps, and the server is stopped when it is ready."""
     checkout = tmp_path / "checkout"
     for folder in ("llmasos", "lessons", "data"):
         shutil.copytree(ROOT / folder, checkout / folder, ignore=shutil.ignore_patterns("__pycache__", "mine", "cache"))

@@ -1,4 +1,4 @@
-"""The order of the rooms: each imports only from those above it, so that a reader never needs what comes later."""
+"""The order of the packages ("rooms"): each imports only from those above it, so a reader never needs later ones."""
 
 import ast
 from pathlib import Path
@@ -13,7 +13,7 @@ ROOMS = ["lazy", "errors", "arguments", "settings", "capabilities", "console", "
 
 
 def imported_rooms(file: Path) -> set[str]:
-    """The rooms that a file imports from, anywhere in it, except what it imports for a type checker alone.
+    """The packages that a file imports from, anywhere in it, except imports only for type checkers.
 
     The names of a package are imported on first use (`llmasos/lazy.py`), so they count.
     """

@@ -1,4 +1,4 @@
-"""LLMTrainer: opening, training on whatever is given, measuring, using, saving; and that its rooms agree with it."""
+"""LLMTrainer: opening, training on all types of data, evaluating, using, saving; and agreement with the packages."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What is passed to the SDK: a model that cannot do it, or an argument of another type, is one sentence."""
+"""Arguments of the SDK: an unsuitable model or an argument of the wrong type gives one sentence."""
 
 import dataclasses
 import inspect

@@ -1,4 +1,4 @@
-"""Being asked to stop: Ctrl-C, SIGTERM and SIGHUP, at once or at the next safe point."""
+"""Requests to stop: Ctrl-C, SIGTERM and SIGHUP, at once or at the next safe point."""
 
 import signal
 import subprocess

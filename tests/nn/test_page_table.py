@@ -84,7 +84,7 @@ def test_the_hash_is_a_chain():
 
 @pytest.mark.parametrize("seed", range(8))
 def test_no_page_leaks_and_none_is_given_to_two_whatever_happens(seed):
-    """A model of the pool, kept beside it: the page tables of all sequences, and the texts."""
+    """Compare with a simple model of the pool: the page tables of all sequences, and the texts."""
     draw, pool = random.Random(seed), PagePool(20, 3)
     tables: list[tuple[list[int], list[int]]] = []
     for _ in range(300):

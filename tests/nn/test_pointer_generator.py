@@ -1,4 +1,4 @@
-"""The pointer-generator's mixture: a distribution, equal to the sum by hand, and without a share for padding."""
+"""The pointer-generator's mixture: a distribution, equal to the sum by hand, with no probability for padding."""
 
 import torch
 from model_helpers import assert_all_close, gradients

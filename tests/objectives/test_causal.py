@@ -1,4 +1,4 @@
-"""Causal language modeling: the targets, how they are counted, and the loss."""
+"""Causal language modeling: the targets, their number, and the loss."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""Classification: texts are truncated fairly, other rows change no loss, an unknown label is refused."""
+"""Classification: texts are truncated fairly, other rows change no loss, an unknown label is an error."""
 
 import numpy as np
 import pytest
@@ -108,7 +108,7 @@ def test_long_texts_are_truncated_to_the_context_and_the_loss_of_tokens_is_count
 
 
 def test_the_longer_text_loses_tokens_first():
-    """The same as in BERT: while there are too many tokens, drop the last one of the longer text."""
+    """As in BERT: while there are too many tokens, drop the last one of the longer text."""
     chance = np.random.default_rng(0)
     for _ in range(300):
         first, second = (list(range(chance.integers(0, 12))) for _ in range(2))

@@ -1,4 +1,4 @@
-"""InfoNCE: values by hand, groups that do not depend on how a batch is split, and texts that are the same."""
+"""InfoNCE: values by hand, groups that do not depend on how a batch is split, and equal texts."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Distillation: its gradients by hand, what a teacher changes and what it leaves alone."""
+"""Distillation: gradients by hand, what a teacher changes, and what it does not change."""
 
 import math
 

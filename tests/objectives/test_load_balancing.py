@@ -1,4 +1,4 @@
-"""The load-balancing loss: transformers' function is the oracle; parts of a batch make no difference; it balances."""
+"""The load-balancing loss: equal to transformers', independent of how a batch is divided, and it balances."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ EXPERTS = {"n_experts": 4, "d_ff": 12}
 
 
 class Ragged:
-    """Rows of very different lengths, so that a mean of means would differ from the mean."""
+    """Rows of very different lengths, so that a mean of means differs from the mean."""
 
     def example(self, seed, index):
         return tiny_tokens(400)[index * 3 : index * 3 + 3 + index % 7].astype("int64")
@@ -109,7 +109,7 @@ def test_it_is_logged_apart_weighted_by_the_config_and_no_part_of_the_validation
 
 @pytest.mark.parametrize("coef", [0.0, 0.01])
 def test_in_training_a_longer_row_of_the_batch_changes_nothing_for_a_shorter_one(tmp_path, coef):
-    """Capacity counts real tokens only, in the objective that the trainer uses."""
+    """Capacity counts only real tokens, in the trainer's objective."""
     model = randomize(tiny_model(**EXPERTS, capacity_factor=0.6, router_aux_loss_coef=coef)).double().train()
     objective = tiny_trainer(tmp_path, model).objective
     windows = [tiny_tokens(60)[:n].astype("int64") for n in (4, 9, 6)]
@@ -122,7 +122,7 @@ def test_in_training_a_longer_row_of_the_batch_changes_nothing_for_a_shorter_one
 
 
 def without_term(model):
-    """The same weights with a coefficient of zero: the trainer then leaves the objective as it is."""
+    """The same weights with a coefficient of zero: then the trainer does not change the objective."""
     other = tiny_model(**EXPERTS, router_aux_loss_coef=0.0)
     other.load_state_dict(model.state_dict())
     return other

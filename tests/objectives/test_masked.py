@@ -1,4 +1,4 @@
-"""Masked language modeling: what is masked, how, what the masks depend on, and what the loss sums up."""
+"""Masked language modeling: which tokens are masked, how, what the masks depend on, and the sum of the loss."""
 
 import math
 

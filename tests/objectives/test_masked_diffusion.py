@@ -1,4 +1,4 @@
-"""Masked diffusion: the loss is the any-order bound, every number of masks is as likely, special tokens stay."""
+"""Masked diffusion: the loss is the any-order bound, all numbers of masks are equally likely, special tokens stay."""
 
 from itertools import combinations, permutations
 from math import comb
@@ -34,7 +34,7 @@ def masked_batch(text: str, chosen: tuple[int, ...]) -> dict:
 
 @torch.inference_mode()
 def test_the_mean_loss_is_the_mean_over_all_orders_of_writing_the_text():
-    """By the chain rule in each order; the model's own probabilities, nothing of the objective."""
+    """Computed by the chain rule in each order, from the model's probabilities, without the objective."""
     model, text = tiny_bert(), "abca"
     L, objective = len(text), MaskedDiffusion(tokenizer())
     by_orders = []

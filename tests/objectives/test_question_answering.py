@@ -1,4 +1,4 @@
-"""Answers as spans: exact characters, complete in some window, the best of all windows, null where there is none."""
+"""Answers as spans: exact characters, complete in some window, the best of all windows, null without an answer."""
 
 import math
 
@@ -31,7 +31,7 @@ def story_questions(n_stories: int) -> list[QA]:
 
 
 def random_qa(chance, n_words: int) -> QA:
-    """A long context, and as the answer some of its words."""
+    """A long context, and some of its words as the answer."""
     words = chance.choice(WORDS, n_words).tolist()
     first = int(chance.integers(n_words))
     text = " ".join(words[first : first + int(chance.integers(1, 5))])

@@ -1,4 +1,4 @@
-"""Token classification: first sub-tokens are the targets, windows share out the words, padding changes nothing."""
+"""Token classification: first sub-tokens are the targets, windows divide the words, padding changes nothing."""
 
 import random
 import unicodedata
@@ -35,7 +35,7 @@ def tagged(text: str, seed: int = 0) -> TaggedText:
 
 
 def plain(text: str) -> str:
-    """The text in lower case without accents, as a lower-casing WordPiece reads it."""
+    """The text in lower case without accents, like the input of a lower-casing WordPiece."""
     return "".join(c for c in unicodedata.normalize("NFD", text.lower()) if not unicodedata.combining(c))
 
 

@@ -26,7 +26,7 @@ def test_all_heads_some_and_one_take_the_bytes_of_their_tensors(n_kv_heads, per_
 
 
 def test_a_window_takes_the_bytes_of_a_ring_and_the_ring_is_enough():
-    """A model with a window, token by token, with a cache of W slots: the logits of the whole text at once."""
+    """A model with a window, token by token, with a cache of W slots, gives the logits of the whole text at once."""
     W = 5
     torch.manual_seed(0)
     config = dataclasses.replace(BASE, sliding_window=W, n_kv_heads=2)

@@ -1,4 +1,4 @@
-"""The formulas of `plan` against published figures, against tensors in memory, and as a command."""
+"""The formulas of `plan` against published numbers, against tensors in memory, and as a command."""
 
 import re
 

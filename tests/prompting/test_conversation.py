@@ -1,4 +1,4 @@
-"""A conversation in a context that does not grow: what is dropped, in which order, and that it is reported."""
+"""A conversation in a limited context: what is dropped, in which order, and how it is reported."""
 
 import pytest
 from hypothesis import given, settings

@@ -1,5 +1,5 @@
 # ruff: noqa: E501 — programs are easier to read in their own lines
-"""Chat templates write what jinja2 writes, on the constructions of published ones, and what is hostile ends soon."""
+"""Chat templates give the same text as jinja2, with all constructions of published ones; hostile ones end soon."""
 
 import random
 import time

@@ -1,4 +1,4 @@
-"""A model's own chat template: its tokens are those of transformers, and no message can write a special token."""
+"""A model's own chat template: its tokens equal transformers', and no message can contain a special token."""
 
 import pytest
 from generation_helpers import ScriptedModel
@@ -41,7 +41,7 @@ def tokenizer_with(program: str):
 
 
 def written(program: str, messages, add_generation_prompt: bool) -> str | None:
-    """What jinja2 writes."""
+    """Render with jinja2."""
     variables = {"messages": [message._asdict() for message in messages], "tools": None, "documents": None,
                  "bos_token": "<s>", "eos_token": "</s>", "add_generation_prompt": add_generation_prompt}  # fmt: skip
     return by_jinja2(program, variables)

@@ -1,4 +1,4 @@
-"""Tools: arithmetic by hand, calls as text, and the loop from a call over its result to the answer."""
+"""Tools: arithmetic by hand, calls as text, and the loop from a call and its result to the answer."""
 
 import json
 import random
@@ -158,7 +158,7 @@ def test_the_tools_are_described_in_the_one_system_message():
 
 
 def script_of(tokenizer, *messages: Message, template: str = "chatml") -> ScriptedModel:
-    """A model that writes the assistant's messages of this conversation, if what stands between them is exact."""
+    """A model that writes the assistant's messages of this conversation if everything between them is exact."""
     ids = TEMPLATES[template].encode(tokenizer, messages, add_generation_prompt=False).ids
     return ScriptedModel([*ids, *[tokenizer.end_of_text] * 300], tokenizer.vocab_size)
 
@@ -194,7 +194,7 @@ def test_a_call_that_never_ends_and_one_too_many_are_returned_as_text():
 
 
 class OneTokenEnd(ByteTokenizer):
-    """Bytes, and one token that holds the end of a call and the character before it."""
+    """Bytes, and one token with the end of a call and the character before it."""
 
     def __init__(self):
         super().__init__()

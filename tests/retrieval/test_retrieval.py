@@ -86,7 +86,7 @@ def test_the_retrieval_metrics_are_those_worked_out_by_hand():
 
 
 def test_the_example_answers_what_it_can_and_hands_over_the_rest():
-    """The results in data/faq/README.md: 19 right, 2 wrong, and 2 answered that should not be."""
+    """The results in data/faq/README.md: 19 right, 2 wrong, and 2 answers to questions that have none."""
     faq = FAQ.open(DATA / "faq.md")
     with (DATA / "questions.csv").open(encoding="utf-8") as file:
         rows = [(row["question"], row["expected"]) for row in csv.DictReader(file)]

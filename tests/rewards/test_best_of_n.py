@@ -1,4 +1,4 @@
-"""Best-of-n: its exact distribution, and the KL that it costs."""
+"""Best-of-n: its exact distribution and its KL divergence."""
 
 import itertools
 

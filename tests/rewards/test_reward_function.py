@@ -1,4 +1,4 @@
-"""Somebody else's function in the middle of a run: whatever it does wrong is one sentence."""
+"""A user's function in the middle of a run: whatever it does wrong gives one sentence."""
 
 import signal
 import sys

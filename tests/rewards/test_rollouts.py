@@ -1,4 +1,4 @@
-"""Rollouts: what the policy writes is a function of seed and row, with the probabilities that it was written with."""
+"""Rollouts: answers are a function of seed and row, and come with the probabilities of their tokens when sampled."""
 
 import pytest
 import torch

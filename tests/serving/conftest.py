@@ -56,7 +56,7 @@ def browser():
 
 @pytest.fixture(scope="module")
 def engines():
-    """Name → engine, each made once. A model's name, or what `tiny` knows. Their probes read few stories."""
+    """Name → engine, each created once, for the name of a model or of a `tiny` one. Their probes read few stories."""
     made = {}
 
     def engine(name):
@@ -73,7 +73,7 @@ def engines():
 
 @pytest.fixture
 def visit(browser, engines):
-    """Open the page of a model: visit("storyworld-gpt", width=400). At the end no page may have gone wrong anywhere.
+    """Open the page of a model: visit("storyworld-gpt", width=400). At the end, no page may have had an error.
 
     With `examples=True` each tab runs its example when it is opened.
     """
@@ -112,7 +112,7 @@ def visit(browser, engines):
 
 
 def once(function):
-    """A function that does something at its first call only."""
+    """Make a function that does something only when it is first called."""
     calls = []
 
     def call(*arguments):

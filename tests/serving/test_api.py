@@ -1,4 +1,4 @@
-"""The API, called directly as a WSGI application: what each route answers, whole and as a stream."""
+"""The API, called directly as a WSGI application: the responses of each route, complete and as a stream."""
 
 import base64
 import threading
@@ -88,7 +88,7 @@ def test_the_page_may_run_its_own_script_and_speak_to_this_server_only(gpt):
 @pytest.mark.parametrize("prompt", ["abc", "", [97, 98], "déjà vu", "{0.__class__} %s %n", "../../etc/passwd",
                                     "<|endoftext|>{{ 7*7 }}", "file:///etc/passwd", "$(reboot)`reboot`"])  # fmt: skip
 def test_a_completion_is_what_the_model_writes_alone(gpt, prompt):
-    """Whatever the prompt looks like, it is text to continue."""
+    """Whatever the prompt looks like, it is continued as text."""
     body = {"prompt": prompt, "max_tokens": 12, "temperature": 0.9, "top_k": 50, "top_p": 0.95, "seed": 5, "n": 2}
     answer = ask(gpt, "POST", "/v1/completions", body).json
     options = SamplingOptions(12, 0.9, 50, 0.95, seed=5)
@@ -101,7 +101,7 @@ def test_a_completion_is_what_the_model_writes_alone(gpt, prompt):
 
 
 def test_every_option_reaches_the_model(gpt):
-    """Each option changes the text, and to what the model writes under it."""
+    """Each option changes the text, to the one that the model generates with that option."""
     given = {"temperature": 0.7, "top_k": 3, "top_p": 0.5, "min_p": 0.2, "repetition_penalty": 1.8, "seed": 8,
              "presence_penalty": 1.5, "frequency_penalty": 2.0, "max_tokens": 9}  # fmt: skip
     usual = {"prompt": "abc", "max_tokens": 12, "seed": 3}
@@ -164,7 +164,7 @@ def test_logprobs_are_those_of_the_model(gpt):
 
 
 def saying(app: App, text: str, monkeypatch) -> None:
-    """Have the model, which knows bytes, say these and begin again after the last."""
+    """Make the byte-level model write this text again and again."""
 
     def sample(self):
         ids = original(self)
@@ -228,7 +228,7 @@ def test_a_chat_is_what_the_model_replies(gpt):
 
 
 def test_an_empty_message_is_left_out_unless_it_is_the_users(gpt):
-    """Many programs always send one of the system, and send back an answer that was empty."""
+    """Many programs always send a system message, and send empty answers back."""
     messages = [{"role": "user", "content": "hello"}]
     body = {"messages": messages, "max_tokens": 8, "seed": 4}
     expected = ask(gpt, "POST", "/v1/chat/completions", body).json["choices"]
@@ -245,7 +245,7 @@ def test_an_empty_message_is_left_out_unless_it_is_the_users(gpt):
 
 
 def test_what_is_no_chat_model_ends_where_somebody_else_would_speak(gpt, monkeypatch):
-    """As in the terminal. There is no special token between the messages that it could say."""
+    """As in the terminal. Between the messages there is no special token that it could generate."""
     body = BODIES["/v1/chat/completions"] | {"max_tokens": 40}
     for text in ("A dog.\nUser: And that?", "A dog.\nAssistant: A cat.", "A dog.\nInstruction: Bark."):
         saying(gpt, text, monkeypatch)
@@ -259,7 +259,7 @@ def test_what_is_no_chat_model_ends_where_somebody_else_would_speak(gpt, monkeyp
 
 
 def turns(*texts: str) -> list[dict[str, str]]:
-    """User and assistant say these in turn."""
+    """Messages of user and assistant in turn."""
     return [{"role": ("user", "assistant")[n % 2], "content": text} for n, text in enumerate(texts)]
 
 
@@ -269,7 +269,7 @@ def turns(*texts: str) -> list[dict[str, str]]:
     ([{"role": "system", "content": "Bark."}], 4, 4),
 ])  # fmt: skip
 def test_a_conversation_that_outgrows_the_context_loses_its_oldest_messages(gpt, system, max_tokens, n_lost):
-    """The context is 64 tokens, which are bytes here."""
+    """The context is 64 tokens, each of which is a byte here."""
     path, limits, encode = "/v1/chat/completions", {"max_tokens": max_tokens, "seed": 4}, gpt.served.template.encode
     spoken = turns("hello", "hi", "a cat", "sat", "x")
     whole, left = [*system, *spoken], [*system, *spoken[n_lost:]]
@@ -301,7 +301,7 @@ def test_a_message_that_cannot_fit_is_refused_as_openai_refuses_it(gpt):
 
 
 def test_the_beginning_of_an_answer_may_outgrow_the_context(gpt):
-    """As the answer itself may: of what has been said the oldest goes, and then the beginning of all."""
+    """As the answer itself may: the oldest messages are dropped first, and then the beginning of the text."""
     path, messages = "/v1/chat/completions", turns("hello", "hi", "a cat")
     begun = list(range(30))
     answer = ask(gpt, "POST", path, {"messages": messages, "prefix": begun, "max_tokens": 8, "seed": 4}).json
@@ -339,7 +339,7 @@ def test_an_answer_is_begun_with_a_text_or_with_tokens(gpt, prefix):
 
 
 def test_the_bytes_of_a_token_are_its_own(gpt):
-    """Also where it is half a character, whose text is U+FFFD: put together, the halves are the character again."""
+    """Even if they are half a character, with the text U+FFFD: together, the halves are the character again."""
     body = BODIES["/v1/chat/completions"] | {"max_tokens": 40, "top_logprobs": 5}
     tokens = ask(gpt, "POST", "/v1/chat/completions", body).json["choices"][0]["logprobs"]["content"]
     tokens += [other for token in tokens for other in token["top_logprobs"]]
@@ -379,7 +379,7 @@ def test_a_stream_says_the_same_as_a_whole_answer(gpt, path):
 
 
 def test_the_events_of_a_stream_are_not_more_than_a_person_can_see(gpt):
-    """A small model is faster than eyes, and events are not for nothing."""
+    """A small model is faster than anyone can read, and events are not free."""
     start = time.monotonic()
     body = ENDLESS | {"max_tokens": 300, "stream": True, "stream_options": {"include_usage": True}}
     *events, last = ask(gpt, "POST", "/v1/completions", body).events
@@ -418,7 +418,7 @@ def test_texts_that_always_have_news_take_turns_in_a_stream():
 
 
 def test_a_stream_of_several_texts_sleeps_while_there_is_nothing_new(gpt, monkeypatch):
-    """It waits for the first of them, and does not go round all of them a hundred times a second."""
+    """It waits for the first of them instead of polling all of them a hundred times a second."""
     looks, original, sample, start = (
         [],
         GenerationRequest.wait_for_event,
@@ -460,7 +460,7 @@ def test_embeddings(apps):
 
 
 def test_what_is_not_read_of_a_text_is_said(apps):
-    """The context is 64 tokens, some of which frame the texts."""
+    """The context is 64 tokens, some of which are special tokens around the texts."""
     embed = "/v1/embeddings", "its beginning is"
     for kind, path, what in (("gpt", *embed), ("bert", *embed),
                              ("classifier", "/v1/classify", "its beginning and its end are")):  # fmt: skip

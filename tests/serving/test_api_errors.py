@@ -33,12 +33,12 @@ WRONG = [None, True, False, 0, 1, -1, 2.5, 1e6, 10**18, 10**24, -1e300, "", " ",
 """Values of every kind, to be put into every field."""
 
 
-# Refusals
+# Errors
 
 
 @pytest.mark.parametrize("path", list(BODIES))
 def test_a_body_is_taken_if_and_only_if_the_document_says_so(apps, path):
-    """Every field gets values of every kind; what our checks say is compared with a JSON Schema validator."""
+    """Every field gets values of all types; the result of our checks is compared with a JSON Schema validator."""
     app = apps[kinds_with(path)[0]]
     schema = ask(app, "GET", "/openapi.json").json["paths"][path]["post"]["requestBody"]["content"][JSON]["schema"]
     validator, check = jsonschema_rs.validator_for(schema), app._bodies[path].check
@@ -247,7 +247,7 @@ def test_what_only_the_model_can_find_wrong_is_said_too(apps):
 
 
 def test_only_json_is_read(gpt):
-    """A form of another site's page can be sent here by a browser as text or form data, but not as JSON."""
+    """A form on another site can make a browser send text or form data here, but not JSON."""
     body = json.dumps({"prompt": "a", "max_tokens": 1}).encode()
     for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "", "application/jsonx"):
         answer = ask(gpt, "POST", "/v1/completions", body, CONTENT_TYPE=kind)
@@ -387,7 +387,7 @@ def test_the_names_of_a_server_can_be_given(gpt):
 
 
 def test_more_texts_than_can_ever_wait_are_too_many():
-    """And not "busy", which would send the client away to try again for ever."""
+    """And not "busy", after which the client would retry forever."""
     engine = tiny("gpt")
     engine.max_waiting = 8
     with app_of(engine) as app:
@@ -409,7 +409,7 @@ def test_what_one_answer_may_hold_is_bounded(gpt):
 
 @pytest.mark.slow
 def test_the_memory_for_one_answer(gpt):
-    """The largest that may be asked for would take less than 200 MB."""
+    """The largest possible request takes less than 200 MB."""
     n_tokens = 300
     for path, body in (
         ("/v1/completions", ENDLESS | {"logprobs": 20}),
@@ -460,7 +460,7 @@ def test_a_job_that_nobody_waits_for_any_more_is_not_done(apps):
 
 
 def test_many_readings_let_others_in_between(apps):
-    """A bert reads a text again for each token, a few times in a row; through the lens one layer is asked at a time."""
+    """BERT reads a text again for each token, a few times per job; the lens computes one layer per job."""
     for kind, show, n_pieces in (("bert", "tokens", 4), ("gpt", "logit_lens", 3)):
         engine, n_jobs = apps[kind].engine, []
         run = engine.run
@@ -526,7 +526,7 @@ def test_a_failure_in_mid_stream_is_an_event_and_the_end(gpt, monkeypatch):
 
 @pytest.fixture
 def patient():
-    """A server whose texts may become so long that they do not end while a test looks at them."""
+    """A server whose texts may be so long that they do not end during a test."""
     with app_of(tiny("gpt"), max_tokens=100_000) as app:
         yield app
 
@@ -587,7 +587,7 @@ def test_metrics_show_the_pages_of_the_cache():
 
 
 def prometheus(text: str) -> dict[str, float]:
-    """The values of a page of metrics, which is checked to be one."""
+    """Parse the values of a page of metrics, and check its format."""
     values, kinds = {}, {}
     for line in text.splitlines():
         if line.startswith("# TYPE "):

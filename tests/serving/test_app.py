@@ -1,4 +1,4 @@
-"""The application by itself: what WSGI hands to it and what it counts."""
+"""The application alone: its input from WSGI and its counters."""
 
 import urllib.parse
 
@@ -8,7 +8,7 @@ from serving_http_helpers import app_of, ask, tiny
 
 @pytest.mark.parametrize("name", ["modèle", "模型", "a b", "who/my_llm"])
 def test_a_model_is_found_under_any_name(name):
-    """WSGI hands over the bytes of a path as Latin-1 characters, whatever they are."""
+    """WSGI passes the bytes of a path as Latin-1 characters, whatever they are."""
     with app_of(tiny("gpt"), name=name) as app:
         path = urllib.parse.unquote("/v1/models/" + urllib.parse.quote(name), "latin-1")
         assert ask(app, "GET", path).json["id"] == name

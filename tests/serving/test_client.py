@@ -1,4 +1,4 @@
-"""The client against a server that does exactly what a script says, and against the real one."""
+"""The client against a server that follows a script exactly, and against the real one."""
 
 import contextlib
 import json
@@ -27,7 +27,7 @@ GPT = {
 
 
 class ScriptedServer(socketserver.ThreadingTCPServer):
-    """Answers each request with the next part of a script: bytes to send, or a function of the connection."""
+    """A server that responds to each request with the next part of a script: bytes, or a function of the connection."""
 
     daemon_threads = allow_reuse_address = True
 
@@ -55,7 +55,7 @@ class Conversation(socketserver.StreamRequestHandler):
 
 
 def answer(value, status: str = "200 OK", *headers: str) -> bytes:
-    """An answer as it goes over the wire."""
+    """The bytes of a response on the wire."""
     body = value if isinstance(value, bytes) else json.dumps(value).encode()
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
@@ -66,7 +66,7 @@ def error(message: str, status: str, *headers: str, code=None) -> bytes:
 
 
 def streamed(*events: str, end: str = "data: [DONE]\n\n") -> bytes:
-    """A stream whose connection ends with it."""
+    """The bytes of a stream that ends with its connection."""
     body = "".join(f"data: {event}\n\n" for event in events) + end
     return b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n" + body.encode()
 
@@ -77,7 +77,7 @@ def piece(text: str) -> str:
 
 @pytest.fixture
 def serve():
-    """Starts servers with a script; they are stopped at the end."""
+    """Start servers with a script; they are stopped at the end."""
     servers = []
 
     def start(*script) -> ScriptedServer:
@@ -93,7 +93,7 @@ def serve():
 
 @pytest.fixture
 def waits(monkeypatch) -> list[float]:
-    """How long the client has waited before it asked again; it takes no time."""
+    """Record how long the client waits before each retry, without really waiting."""
     found: list[float] = []
     monkeypatch.setattr(transport, "sleep", found.append)
     return found
@@ -181,7 +181,7 @@ def test_a_refusal_of_another_shape_is_told_by_its_status(serve, waits):
 
 
 def test_a_refusal_is_read_even_if_the_server_does_not_read_all(serve):
-    """A large body, refused after its head: sending it fails, and the answer is there all the same."""
+    """A large body is rejected after its head: sending fails, but the response can still be read."""
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -213,7 +213,7 @@ def test_a_key_follows_no_redirect(serve):
 
 @pytest.fixture
 def deaf():
-    """A socket that holds a port, and does not listen yet: nobody else can get it, and who connects is refused."""
+    """A socket that is bound to a port but does not listen: nobody else gets the port, and connections are refused."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         yield listener
@@ -325,7 +325,7 @@ def test_a_stream_is_never_asked_for_again_once_it_has_begun(serve, waits):
 
 
 def reset(conversation):
-    """Send a piece, and when that has been read break the connection off."""
+    """Send a piece, and reset the connection after it has been read."""
     conversation.wfile.write(streamed(piece("one"), end=""))
     conversation.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     conversation.server.go_on.wait(60)
@@ -444,7 +444,7 @@ def test_what_cannot_be_sent(waits):
 
 @pytest.fixture(scope="module")
 def clients():
-    """A client for a small model of each kind."""
+    """A client for a small model of each type."""
     with contextlib.ExitStack() as stack:
         found = {}
         for kind in ("gpt", "bert", "transformer", "classifier", "ner", "qa"):

@@ -1,4 +1,4 @@
-"""Pages of other sites: which may use the server from a browser, and that no other one can."""
+"""Pages of other sites: allowed ones can use the server from a browser, and no others can."""
 
 import json
 import threading
@@ -32,7 +32,7 @@ def app():
 
 
 def preflight(app, origin: str, path: str = PATH, headers: str = "authorization,content-type"):
-    """Ask what a browser asks before it sends JSON or a key."""
+    """Send the request that a browser sends before JSON or a key."""
     return ask(app, "OPTIONS", path, HTTP_ORIGIN=origin, HTTP_ACCESS_CONTROL_REQUEST_METHOD="POST",
                HTTP_ACCESS_CONTROL_REQUEST_HEADERS=headers)  # fmt: skip
 
@@ -69,7 +69,7 @@ def test_no_other_origin_is_allowed(app, origin):
 
 
 def test_every_response_can_be_read(app):
-    """Whole ones, streams and errors of every kind: the page must be able to show what went wrong."""
+    """Complete responses, streams and all types of errors: the page must be able to show what went wrong."""
     for status, method, path, body, environ in (
         (200, "GET", "/", None, {}),
         (200, "GET", "/v1/models", None, KEY),
@@ -156,7 +156,7 @@ def test_the_command_and_the_service_pass_the_origins_on(monkeypatch):
 
 @pytest.mark.slow
 def test_a_browser_agrees(browser):
-    """A page of another origin asks with JSON and a key, and reads the answer, a stream and an error; or cannot."""
+    """A page of another origin sends JSON and a key, and reads the response, a stream and an error; or cannot."""
 
     class Page(BaseHTTPRequestHandler):
         def do_GET(self):

@@ -1,4 +1,4 @@
-"""The page at `/docs`: it says what the server does, and its examples work as they are written."""
+"""The page at `/docs`: it documents what the server does, and its examples work as written."""
 
 import html
 import json
@@ -24,14 +24,14 @@ def page_of(app, **environ) -> str:
 
 
 def sections(page: str) -> dict[str, str]:
-    """The heading of each route's section, and the section."""
+    """The sections by the heading of their route."""
     found = re.findall(r'<section id="[^"]+".*?</section>', page, re.DOTALL)
     return {re.search("<h2[^>]*><code>(.*?)</code>", section)[1]: section for section in found}
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_route_and_field_is_on_the_page(apps, kind):
-    """With the words of what validates it, and its default."""
+    """With the words of its validator, and its default."""
     app, found = apps[kind], sections(page_of(apps[kind]))
     paths = {f"{route.method} {route.path}{'NAME' * route.is_prefix}" for route in app.routes}
     assert set(found) == paths and {"GET /docs", "GET /openapi.json"} <= paths

@@ -1,4 +1,4 @@
-"""`echo` and `logprobs` of `/v1/completions` score a text: exactly the model's own log-softmax at every token."""
+"""`echo` and `logprobs` of `/v1/completions` score a text with the model's exact log-softmax at every token."""
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ def as_ids(prompt) -> list[list[int]]:
 
 
 def offsets(text: str) -> list[int]:
-    """Where the character of each byte is."""
+    """The position of each byte's character."""
     return [place for place, character in enumerate(text) for _ in character.encode()]
 
 
@@ -117,7 +117,7 @@ def test_the_scores_count_towards_the_size_of_a_response(gpt, monkeypatch):
 
 
 def test_a_begin_of_text_token_is_read_but_not_repeated(gpt, monkeypatch):
-    """As a Llama has one: then the first token of the text has a log probability, too."""
+    """As with Llama: then the first token of the text has a log probability, too."""
     monkeypatch.setattr(BYTES, "begin_of_text", 7)
     body = {"prompt": "abc", "echo": True, "logprobs": 1, "max_tokens": 0}
     logprobs = ask(gpt, "POST", PATH, body).json["choices"][0]["logprobs"]
@@ -129,7 +129,7 @@ def test_a_begin_of_text_token_is_read_but_not_repeated(gpt, monkeypatch):
 
 
 def test_a_special_token_before_a_scored_text_is_that_token_and_its_name_elsewhere_is_text(gpt):
-    """As evaluation harnesses send a text whose first token is to be scored, if they send no token ids."""
+    """Evaluation harnesses that send no token ids score the first token of a text this way."""
     end = BYTES.end_of_text
 
     def scores(prompt, **more):

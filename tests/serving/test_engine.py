@@ -1,4 +1,4 @@
-"""The engine: many requests at once, each with what it gets alone; bounded, fair, and not broken by one of them."""
+"""The engine: many requests at once, each with the same result as alone; bounded, fair, and robust to failures."""
 
 import gc
 import random
@@ -29,7 +29,7 @@ ENDLESS = SamplingOptions(max_new_tokens=1_000_000, stop_at_end_of_text=False)
 
 @pytest.fixture
 def started():
-    """Makes engines that are stopped at the end of the test."""
+    """Make engines that are stopped at the end of the test."""
     engines = []
 
     def start(model=None, **settings) -> Engine:
@@ -44,12 +44,12 @@ def started():
 
 
 def byte_model(context_length: int = 48):
-    """Small, in float64: then rounding, which depends on the size of the batch, cannot change what is drawn."""
+    """A small model in float64, so that rounding, which depends on the size of the batch, cannot change the samples."""
     return lively_model("llama-laptop", vocab_size=257, context_length=context_length)
 
 
 def random_request(draw: random.Random) -> tuple[str, SamplingOptions, int]:
-    """A prompt, options and a number of samples, of all kinds."""
+    """A random prompt, options and number of samples."""
     prompt = "".join(draw.choice("abc dé\n") for _ in range(draw.choice([0, 1, 5, 20, 60])))
     options = SamplingOptions(
         max_new_tokens=draw.choice([1, 2, 4, 8, 16, 60]),
@@ -64,7 +64,7 @@ def random_request(draw: random.Random) -> tuple[str, SamplingOptions, int]:
     return prompt, options, draw.choice([1, 1, 1, 2])
 
 
-# What a request gets
+# Results
 
 
 @pytest.mark.parametrize("pages", [{}, {"page_size": 8, "n_pages": 14}], ids=["slots", "pages"])

@@ -1,7 +1,7 @@
-"""The embedded server and what the world does to it: broken requests, slow and vanishing clients, floods, signals.
+"""The embedded server under attack: broken requests, slow and vanishing clients, floods, signals.
 
-Run with -s, each test says how many requests were sent, how many failed in another way than they should, and how many
-were lost (no answer, or half of one).
+With -s, each test prints how many requests were sent, how many failed in an unexpected way, and how many were lost (no
+response, or an incomplete one).
 """
 
 import contextlib
@@ -64,13 +64,13 @@ def server(app):
 
 @pytest.fixture(scope="module")
 def expected(app):
-    """What every good request must get."""
+    """The text in the response to every good request."""
     [one] = generate(app.served.model, BYTES, [GOOD["prompt"]], SamplingOptions(4, seed=3))
     return one.text
 
 
 def check_alive(server: HTTPServer, expected: str) -> None:
-    """It still answers, rightly, and nothing is left of what was."""
+    """Check that the server still answers correctly, and that nothing is left of earlier requests."""
     answer = send(server.port, request_bytes("/v1/completions", GOOD))
     assert answer.status == 200 and answer.json["choices"][0]["text"] == expected
     wait_until(lambda: server.app.engine.n_running == server.app.engine.n_waiting == 0)
@@ -78,19 +78,19 @@ def check_alive(server: HTTPServer, expected: str) -> None:
 
 
 def report(what: str, statuses: Counter, lost: int = 0, failed: int = 0) -> None:
-    """Say what happened, in one line."""
+    """Print what happened in one line."""
     shown = ", ".join(f"{status} × {n}" for status, n in sorted(statuses.items(), key=str))
     print(f"\n{what}: {sum(statuses.values()) + lost} sent ({shown}), {failed} failed, {lost} lost")
 
 
-# What is wrong with a request
+# Wrong requests
 
 
 ODD_PIECES = [b"NaN", b"1e999", b"\\ud800", b"[" * 2000, b"9" * 5000, b"null"]
 
 
 def mutated(draw: random.Random, data: bytes) -> bytes:
-    """A body with something wrong in it, or hardly anything."""
+    """Put an error into a body, often a small one."""
     place, other = draw.randrange(len(data)), draw.randrange(len(data))
     piece = data[min(place, other) : max(place, other)]
     return draw.choice(
@@ -107,7 +107,7 @@ def mutated(draw: random.Random, data: bytes) -> bytes:
 
 
 def test_mutated_bodies(app, server, expected):
-    """Several hundred bodies with something wrong in them: 200, 400 or 404, and a sentence."""
+    """Several hundred bodies with errors in them give 200, 400 or 404, and a sentence."""
     body = {"model": "tiny-gpt", "prompt": ["ab", "c"], "max_tokens": 2, "temperature": 0.5, "stop": ["x"], "n": 1,
             "logprobs": 1, "stream": False, "stream_options": {"include_usage": True}, "seed": 5}  # fmt: skip
     draw, statuses = random.Random(0), Counter()
@@ -122,7 +122,7 @@ def test_mutated_bodies(app, server, expected):
 
 
 POST = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n"
-BROKEN = [  # what is sent → which status, None = closed without an answer
+BROKEN = [  # bytes sent → status; None = closed without a response
     (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(256)), 400),
     (b"GET / HTTP/1.1\n\n", 200),
     (b"GET /\r\n\r\n", 400),
@@ -177,8 +177,8 @@ BROKEN = [  # what is sent → which status, None = closed without an answer
 
 
 def test_broken_requests(server, expected):
-    """What cannot be read is refused with a sentence. What can be read in two ways does no harm, since a connection is
-    one request: there is no second one to smuggle in."""
+    """Unreadable requests are rejected with a sentence. Ambiguous ones do no harm, because a connection has only one
+    request: there is no second one to smuggle in."""
     statuses = Counter()
     for data, status in BROKEN:
         server.read_seconds = 0.3 if status == 408 else 600.0
@@ -197,7 +197,7 @@ def test_broken_requests(server, expected):
 
 
 def test_a_browser_that_was_told_https_is_answered_at_once(server):
-    """Its greeting has no end of a line; nobody waits for one, although a request has 600 s here."""
+    """A TLS handshake has no end of line; the server does not wait for one, although a request has 600 s here."""
     answer = send(server.port, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(100, 256)))
     assert answer.status == 400 and "https" in answer.error["message"]
 
@@ -253,7 +253,7 @@ def test_an_application_that_fails_is_logged_as_such():
 
 
 def test_garbage(server, expected):
-    """Random bytes, and good requests with random bytes in them. Nothing is answered with 5xx, nothing hangs."""
+    """Random bytes, and good requests with random bytes in them: no response has status 5xx, and nothing hangs."""
     draw, statuses, lost = random.Random(1), Counter(), 0
     good = request_bytes("/v1/completions", GOOD)
     for number in range(150):
@@ -276,7 +276,7 @@ def test_a_second_request_on_a_connection_is_not_answered(server):
 
 
 def test_an_answer_is_whole_although_more_was_sent_than_was_read(monkeypatch):
-    """The client reads only when the server has closed: what is on its way then must not be cut off."""
+    """The client reads only after the server has closed: data that is then on its way must not be lost."""
     monkeypatch.setattr("llmasos.serving.http.connection.LINGER", 0.2)
     asked, more_is_there = threading.Event(), threading.Event()
 
@@ -299,7 +299,7 @@ def test_an_answer_is_whole_although_more_was_sent_than_was_read(monkeypatch):
 
 
 def test_what_the_server_refuses_itself_is_counted(app, server):
-    """Before the application has seen anything of it."""
+    """Also if the application never sees the request."""
 
     def counted(method: str, status: int) -> float:
         return app.served.metrics.http_requests.value("other", method, status)
@@ -327,7 +327,7 @@ def test_a_head_is_the_head_of_the_answer(server):
 
 
 def test_huge_bodies(server, expected, monkeypatch):
-    """RequestError by their length. A usual client sends all before it reads, and is not cut off while it does."""
+    """They are rejected by their length. A typical client sends all before it reads, and is not cut off meanwhile."""
     monkeypatch.setattr("llmasos.serving.http.connection.LINGER", 600.0)
     statuses, data = Counter(), json.dumps({"prompt": "a" * 20_000_000}).encode()
     for _ in range(3):
@@ -342,7 +342,7 @@ def test_huge_bodies(server, expected, monkeypatch):
 
 
 def test_a_client_that_waits_to_be_told_to_go_on(server, expected):
-    """`curl` does, with a body of some size."""
+    """`curl` does so if the body is large."""
     data = request_bytes("/v1/completions", GOOD, headers="Expect: 100-continue\r\n")
     head, _, body = data.partition(b"\r\n\r\n")
     with connect(server.port) as connection:
@@ -362,7 +362,7 @@ SLOW_BODY = POST + b"Content-Type: application/json\r\nContent-Length: 100000\r\
 
 @pytest.mark.parametrize("where", ["before", "line", "header", "body"])
 def test_a_byte_now_and_then_does_not_hold_a_place(server, expected, where):
-    """The time is for the whole request: 0.6 s here, 10 s otherwise."""
+    """The time limit is for the whole request: 0.6 s here, 10 s otherwise."""
     begun = {"before": b"", "line": b"GET /", "header": b"GET / HTTP/1.1\r\nHost: ", "body": SLOW_BODY}[where]
     server.read_seconds = 0.6
     with connect(server.port) as connection:
@@ -435,7 +435,7 @@ def test_streaming_clients_that_vanish_from_the_queue_leave_it(app, server, expe
 
 @pytest.mark.parametrize("looks", [False, True])
 def test_a_client_that_does_not_read_is_let_go(looks):
-    """When the socket's buffers are full it has 0.6 s here, 30 s otherwise; then the application hears of it, too."""
+    """When the socket's buffers are full, it has 0.6 s here (30 s otherwise); then the application is notified, too."""
     closed = threading.Event()
 
     def endless(environ, start_response):
@@ -471,7 +471,7 @@ def test_a_slow_reader_gets_all(app, server, expected):
 
 
 def flood(server: HTTPServer, n: int, body: dict) -> tuple[Counter, int, list[str]]:
-    """n connections that are all open before the first of them sends its request."""
+    """Open n connections before the first of them sends its request."""
     connections = [connect(server.port, 60.0) for _ in range(n)]
     wait_until(lambda: server.n_connections == min(n, server.max_connections))
     if n > server.max_connections:
@@ -532,7 +532,7 @@ def test_five_hundred_connections_at_once(app, n_tokens):
 
 @contextlib.contextmanager
 def process(*arguments: str):
-    """`python -m llmasos serve` on a shipped model; its address, and the process."""
+    """Run `python -m llmasos serve` with a shipped model; yields its address and the process."""
     command = [sys.executable, "-m", "llmasos", "serve", "storyworld-gpt", "--port", "0", "--device", "cpu", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as running:
         try:
@@ -548,7 +548,7 @@ def process(*arguments: str):
 
 
 def listens(port: int) -> bool:
-    """Whether anybody takes connections there."""
+    """Whether connections to this port are accepted."""
     try:
         connect(port).close()
     except ConnectionRefusedError:
@@ -558,7 +558,7 @@ def listens(port: int) -> bool:
 
 @pytest.mark.slow
 def test_told_to_stop_under_load():
-    """Every request that was taken gets a whole answer or a clean 503, and the exit status is 0."""
+    """Every accepted request gets a complete response or a clean 503, and the exit status is 0."""
     answers, errors, told = Counter(), [], threading.Event()
     with process("--max-batch", "4", "--drain-seconds", "300") as (server, port):
         assert "curl http://127.0.0.1" in server.welcome and "/v1/completions" in server.welcome
@@ -616,7 +616,7 @@ def test_while_it_stops_it_says_so_and_a_second_signal_ends_it():
         assert server.wait(60) == 130
 
 
-# What stands in the way of starting
+# Problems at the start
 
 
 def test_a_taken_port_is_a_sentence(server, capsys):
@@ -677,7 +677,7 @@ def test_a_server_on_other_addresses_answers_to_any_name(app):
 
 
 def test_a_server_answers_to_the_host_that_it_was_given(app):
-    """ "127.1" is a way to write 127.0.0.1 that no list of ours has. It stands for any name that a machine may have."""
+    """ "127.1" is a way to write 127.0.0.1 that is in no list of ours. It represents any name of a machine."""
     with server_of(app, host="127.1") as server:
         assert server.url == f"http://127.0.0.1:{server.port}"
         for host, status in {"127.1": 200, "127.0.0.1": 200, "localhost": 200, "evil.example": 403}.items():

@@ -1,4 +1,4 @@
-"""Imports inside `serving` go one way: the engine knows nothing of HTTP, and HTTP knows no routes."""
+"""Imports inside `serving` go one way: the engine does not depend on HTTP, and HTTP does not depend on routes."""
 
 import ast
 from pathlib import Path

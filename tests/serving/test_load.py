@@ -1,4 +1,4 @@
-"""A server under load, as its users have it: a process of its own, HTTP, a shipped model, many clients at once."""
+"""A server under realistic load: its own process, HTTP, a shipped model, many clients at once."""
 
 import random
 import re
@@ -22,7 +22,7 @@ WORDS = "Once there was a brave girl called Anna who lived by the river and want
 
 
 def random_request(draw: random.Random) -> tuple[str, dict]:
-    """A prompt and fields of a request, of all kinds."""
+    """A random prompt, and random fields of a request."""
     prompt = " ".join(draw.choices(WORDS, k=draw.choice([1, 3, 10, 40, 120])))
     fields = {
         "max_tokens": draw.choice([1, 3, 10, 25, 60]),
@@ -39,7 +39,7 @@ def random_request(draw: random.Random) -> tuple[str, dict]:
 
 
 def options_of(fields: dict) -> SamplingOptions:
-    """The same for the plain decoder."""
+    """The same options for the naive decoder."""
     names = {"max_tokens": "max_new_tokens"}
     return SamplingOptions(**{names.get(name, name): value for name, value in fields.items()})
 

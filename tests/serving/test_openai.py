@@ -126,7 +126,7 @@ def test_a_chat(chat):
 
 
 def test_an_answer_goes_back_as_the_client_has_it(chat):
-    """As an object, and with all its fields, most of which are null."""
+    """As an object with all its fields, most of which are null."""
     served, client = chat
     asked = {"model": served.name, "max_tokens": 8, "seed": 3}
     first = {"role": "user", "content": "Tell me a story about Anna and a kite."}
@@ -287,7 +287,7 @@ def test_an_error_in_mid_stream_is_an_api_error(gpt, monkeypatch):
 
 
 def test_the_model_is_the_one_of_the_library(gpt):
-    """The text over HTTP is the one that the same model gives without a server."""
+    """The text over HTTP is the same as without a server."""
     served, client = gpt
     model, tokenizer = load_pretrained("storyworld-gpt")
     answer = client.completions.create(model=served.name, prompt="Anna", max_tokens=30, temperature=0)
@@ -296,7 +296,7 @@ def test_the_model_is_the_one_of_the_library(gpt):
 
 
 def test_a_completion_of_a_chat_model_ends_at_the_end_of_a_turn(chat):
-    """Two at once, whole and streamed: as the library writes them, with what the model recommends."""
+    """Two at once, complete and streamed: the same as from the library, with the model's recommendations."""
     served, client = chat
     asked = {"model": served.name, "prompt": "Once there was", "n": 2, "seed": 5}
     answer = client.completions.create(**asked)

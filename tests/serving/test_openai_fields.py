@@ -1,4 +1,4 @@
-"""Requests as programs for OpenAI's API send them: harmless values change nothing, and no field is unknown."""
+"""Requests from programs for OpenAI's API: harmless values change nothing, and no field is unknown."""
 
 from typing import get_args, get_type_hints
 
@@ -55,7 +55,7 @@ def test_the_vectors_may_be_asked_for_with_the_dimension_they_have(gpt):
 
 @pytest.mark.parametrize("kind", ["gpt", "bert"])
 def test_texts_to_embed_may_be_token_ids(apps, kind):
-    """OpenAI's type allows them; they are those of the model's own tokenizer."""
+    """OpenAI's type allows them; they belong to the model's own tokenizer."""
     app, texts = apps[kind], ["the cat sat", "a dog"]
     ids = [app.served.tokenizer.encode(text) for text in texts]
     for as_text, as_ids in ((texts, ids), (texts[0], ids[0]), (["the cat " * 80], [ids[0] * 80])):
@@ -113,7 +113,7 @@ def fields_of(type) -> set[str]:
 
 
 def test_every_field_of_openais_types_has_been_decided(gpt):
-    """A field of the `openai` package's types is taken or refused by its name and reason, and is never unknown."""
+    """A field of the `openai` package's types is accepted, or rejected by name with a reason, but is never unknown."""
     pytest.importorskip("openai")
     from openai.types import completion_create_params, embedding_create_params
     from openai.types.chat import (
@@ -147,7 +147,7 @@ def test_every_field_of_openais_types_has_been_decided(gpt):
 
 
 def test_a_refused_value_is_named_with_the_reason(gpt):
-    """For every field that nothing implements: one sentence, the field's name, and why."""
+    """For every field that is not implemented: one sentence with the field's name and the reason."""
     for path in (CHAT, COMPLETIONS):
         for field in gpt._bodies[path].fields.values():
             if field.help.startswith("not supported"):

@@ -1,4 +1,4 @@
-"""A server whose output is lost or in a poor encoding serves all the same, and ends with what can be said about it."""
+"""A server whose output is lost or has a poor encoding keeps serving, and reports the problem at the end."""
 
 import errno
 import io
@@ -25,7 +25,7 @@ class Lost(io.TextIOBase):
 
 
 def served(monkeypatch) -> int:
-    """Serve a model until two requests have been answered, then ask the server to stop; the exit status."""
+    """Serve a model until two requests have been answered, then ask the server to stop; returns the exit status."""
     ports, answers = [], []
     welcome = serve.welcome
 

@@ -49,7 +49,7 @@ def test_the_file_stands_alone_and_puts_no_html_into_itself():
 
 
 def test_write_look_at_a_token_and_branch_there(visit):
-    """The short test of everything that matters most; those below are slower and more thorough."""
+    """A short test of the most important features; those below are slower and more thorough."""
     page = visit("storyworld-gpt", width=400)
     write(page, max_tokens=12, temperature=0)
     first = texts(page)
@@ -383,7 +383,7 @@ def test_an_answer_branches_where_a_token_is_chosen(visit, engines):
 
 
 def streamed(*tokens, finish_reason="stop"):
-    """A stream of /v1/chat/completions that says these tokens (bytes), each with the alternatives “ no” and the end."""
+    """A stream of /v1/chat/completions with these tokens (bytes), each with the alternatives “ no” and the end."""
     others = [{"id": 8, "token": " no", "logprob": -2.0, "bytes": list(b" no")},
               {"id": 9, "token": "<|im_end|>", "logprob": -3.0, "bytes": list(b"<|im_end|>")}]  # fmt: skip
     content = [{"id": 7, "token": token.decode(errors="replace"), "logprob": -1.0, "bytes": list(token),
@@ -393,7 +393,7 @@ def streamed(*tokens, finish_reason="stop"):
 
 
 def chat_with(page, *streams):
-    """Let the server's answers in the chat be these, one after another; the last of them again and again."""
+    """Replace the server's answers in the chat by these, one after another, and then the last one again and again."""
     left = list(streams)
     page.route("**/v1/chat/completions", lambda route: route.fulfill(
         body=left.pop(0) if len(left) > 1 else left[0], content_type="text/event-stream"))  # fmt: skip
@@ -507,7 +507,7 @@ def test_while_an_answer_grows_the_field_below_it_stays_in_sight(visit):
 
 @slow
 def test_much_text_at_once_is_measured_once(visit):
-    """To measure is to lay out the page: of 2,000 tokens that come together that would be the most of the time."""
+    """Measuring requires a layout of the page, which would take most of the time for 2,000 tokens at once."""
     page = visit("storyworld-gpt")
     done(page)
     count = """() => {

@@ -116,7 +116,7 @@ def test_no_example_runs_in_the_background_or_over_what_was_typed(visit):
 
 
 def sampling_now(page) -> str:
-    """The summary of the folded settings; no line breaks within a setting, hence its non-breaking spaces."""
+    """The summary of the closed settings, whose non-breaking spaces keep each setting on one line."""
     return " ".join(page.locator("#sampling-now").inner_text().split())
 
 
@@ -192,7 +192,7 @@ def test_a_percentage_is_beside_its_bar_and_no_long_token_hides_it(visit, engine
 
 
 def long_tokens(route):
-    """The answer of `/v1/inspect`, with very long tokens."""
+    """The response of `/v1/inspect`, with very long tokens."""
     answer = route.fetch().json()
     for token in [*answer.get("keys", []), *answer.get("tokens", [])]:
         token["text"], token["bytes"] = LONG, list(LONG.encode())
@@ -437,7 +437,7 @@ def test_a_server_that_dies_while_it_works_is_named_and_can_be_asked_again(visit
 
 @slow
 def test_the_probe_is_read_at_the_end_of_each_sentence(visit, engines, monkeypatch):
-    """With any probe: training one takes seconds, and `tests/interpret` has one that is trained."""
+    """With an arbitrary probe: training one takes seconds, and `tests/interpret` has a trained one."""
     page, engine = visit("storyworld-gpt"), engines("storyworld-gpt")
     generator, size = torch.Generator().manual_seed(0), engine.model.config.d_model
     weight = torch.randn(3, size, generator=generator) / 80

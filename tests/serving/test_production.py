@@ -1,4 +1,4 @@
-"""The same application under servers made for production: waitress in this process, gunicorn as another."""
+"""The same application under production servers: waitress in this process, gunicorn in another one."""
 
 import http.client
 import json
@@ -135,7 +135,7 @@ def test_refusals(port):
 
 
 def test_a_body_in_chunks_is_read(port):
-    """These servers put the chunks together; ours says that it does not."""
+    """These servers join the chunks; ours reports that it does not."""
     data = json.dumps(BODY).encode()
     chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (data[:10], data[10:])) + b"0\r\n\r\n"
     head = (f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: {JSON}\r\n"

@@ -1,4 +1,4 @@
-"""The Python code and the curl commands in the README of serving run exactly as they are printed."""
+"""The Python code and the curl commands in the README of serving run exactly as written."""
 
 import json
 import re

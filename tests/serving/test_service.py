@@ -1,4 +1,4 @@
-"""`LLMServing` and `Service`: the proposal's snippet as it stands, starting and stopping, and every call there is."""
+"""`LLMServing` and `Service`: the proposal's unchanged snippet, starting and stopping, and every method."""
 
 import subprocess
 import sys
@@ -42,7 +42,7 @@ def story():
 
 
 def test_the_snippet_of_the_proposal(tmp_path):
-    """In a program of its own, which ends although nobody stops the service."""
+    """In a separate program, which ends although nobody stops the service."""
     LLMTrainer.from_pretrained("storyworld-gpt", "cpu").save_pretrained(tmp_path / "my_llm")
     code = SNIPPET + "print(type(response).__name__, len(str(response)) > 0, service.model()['id'])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, cwd=tmp_path,
@@ -175,7 +175,7 @@ def test_listening_to_everybody_is_asked_through_this_machine():
 
 
 def test_it_answers_to_the_host_that_it_was_given():
-    """ "127.1" is a way to write 127.0.0.1; it stands for any name that a machine may have."""
+    """ "127.1" is a way to write 127.0.0.1; it represents any name that a machine may have."""
     with serving().create_service(host="127.1") as service:
         request = urllib.request.Request(f"{service.url}/v1/models", headers={"Host": "127.1"})
         with urllib.request.urlopen(request, timeout=60) as answer:
@@ -209,7 +209,7 @@ def test_names_that_are_none():
 
 
 def test_a_model_has_the_same_name_however_it_is_served(tmp_path, monkeypatch):
-    """The last part of its folder's name; one that is no folder keeps the whole of it, as on the hub."""
+    """It is the last part of the folder's name; a name that is not a folder is kept whole, as on the hub."""
     (tmp_path / "my_llm" / "inside").mkdir(parents=True)
     (tmp_path / "latest").symlink_to("my_llm")
     monkeypatch.chdir(tmp_path / "my_llm")

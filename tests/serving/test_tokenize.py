@@ -1,4 +1,4 @@
-"""`/v1/tokenize`: every tokenizer at hand, with the ids, bytes and offsets that the library itself gives."""
+"""`/v1/tokenize`: every available tokenizer, with the same ids, bytes and offsets as in the library."""
 
 import pytest
 from serving_http_helpers import app_of, ask, tiny

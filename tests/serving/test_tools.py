@@ -1,4 +1,4 @@
-"""Tools over HTTP: the loop that programs for OpenAI's API run, with a model whose replies are known."""
+"""Tools over HTTP: the loop of programs for OpenAI's API, with a model whose replies are known."""
 
 import json
 
@@ -24,7 +24,7 @@ DIALOGUE = [Message("assistant", f"Let me see. {CALL}"), Message("tool", "425"),
 
 
 def served(*messages: Message, tools=TOOLS):
-    """An application whose model writes the assistant's messages of this conversation, if all before them is exact."""
+    """An application whose model writes the assistant's messages of this conversation if everything before is exact."""
     conversation = with_tools([Message(**QUESTION)], tools) if tools else [Message(**QUESTION)]
     ids = TEMPLATES["chatml"].encode(TOKENIZER, [*conversation, *messages], add_generation_prompt=False).ids
     model = ScriptedModel([*ids, *[TOKENIZER.end_of_text] * 300], TOKENIZER.vocab_size, context_length=2000)

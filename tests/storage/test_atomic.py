@@ -1,4 +1,4 @@
-"""Atomic writes: the old one or the new one, never half of either, whatever happens in between."""
+"""Atomic writes: the old file or the new one, never half of either, whatever happens in between."""
 
 import errno
 import hashlib
@@ -17,7 +17,7 @@ from llmasos.storage.atomic import clean_up, read_json, sha256_file, write_file,
 
 
 def _run(code: str, *arguments) -> subprocess.CompletedProcess:
-    """Run a piece of Python in a process of its own."""
+    """Run Python code in a separate process."""
     command = [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=300)
 

@@ -1,4 +1,4 @@
-"""Sealed folders: what is damaged is named, and what is not ours is neither replaced nor removed."""
+"""Sealed folders: damage is named, and files of others are neither replaced nor removed."""
 
 import errno
 import os
@@ -83,7 +83,7 @@ def test_a_file_that_may_not_be_read_is_not_called_corrupt(sealed, monkeypatch):
 
 @pytest.mark.parametrize("theirs", ["notes.txt", "model.bin/notes.txt", "deep/er/notes.txt", "inner"])
 def test_replacing_a_folder_moves_other_files_along(tmp_path, theirs):
-    """Also those under a folder that has the name of our file, and the reverse."""
+    """Also those in a folder with the name of our file, and the reverse."""
     path = tmp_path / "c" / theirs
     path.parent.mkdir(parents=True)
     path.write_text("mine")

@@ -1,4 +1,4 @@
-"""The access token of a download reaches the scheme, host and port for which it was given, and no other."""
+"""The access token of a download is sent to the scheme, host and port for which it was given, and to no other."""
 
 import http.server
 import itertools
@@ -16,7 +16,7 @@ CERTIFICATE = Path(__file__).parents[1] / "helpers/localhost.pem"  # of localhos
 
 
 class BothSchemes(http.server.ThreadingHTTPServer):
-    """A server that speaks http and https at one port, so that two origins can differ in nothing but the scheme."""
+    """A server for http and https on one port, so that two origins can differ only in the scheme."""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Redirect)
@@ -32,7 +32,7 @@ class BothSchemes(http.server.ThreadingHTTPServer):
 
 
 class Redirect(http.server.BaseHTTPRequestHandler):
-    """Redirects to the address in the query, if there is one; else it keeps the token that it was sent."""
+    """A handler that redirects to the address in the query, if there is one; otherwise it records the token."""
 
     def do_GET(self):
         target = urllib.parse.unquote(urllib.parse.urlsplit(self.path).query)

@@ -62,7 +62,7 @@ def test_a_lock_that_cannot_be_created_has_a_clear_error(tmp_path):
 
 
 def test_a_file_system_that_takes_no_files_has_a_clear_error(tmp_path, monkeypatch):
-    """As /proc does: its folder exists, and a new file in it does not."""
+    """Like /proc, which exists as a folder but accepts no new files."""
 
     def refuse(*arguments):
         raise FileNotFoundError(2, "No such file or directory")

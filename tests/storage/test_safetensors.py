@@ -22,7 +22,7 @@ def _random_tensor(dtype: torch.dtype, shape: tuple[int, ...]) -> torch.Tensor:
 
 
 def _tensors() -> dict[str, torch.Tensor]:
-    """One tensor of every dtype, and the shapes that go wrong first: a scalar, an empty one, odd sizes."""
+    """One tensor of every dtype, and the shapes that fail first: a scalar, an empty one, odd sizes."""
     torch.manual_seed(0)
     tensors = {f"layer.{name}": _random_tensor(dtype, (3, 5)) for name, dtype in DTYPES.items()}
     tensors["é scalar"] = torch.tensor(2.5)
@@ -97,7 +97,7 @@ def test_unaligned_data_of_other_writers_is_read(tmp_path):
 
 
 def test_saving_holds_no_second_copy_in_memory(tmp_path):
-    """80 MB of tensors are saved by a process whose peak memory then grows by less than a tenth of that."""
+    """Saving 80 MB of tensors raises the process's peak memory by less than a tenth of that."""
     code = """
 import resource, sys, torch
 from llmasos.storage.safetensors import save_tensors

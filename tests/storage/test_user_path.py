@@ -1,4 +1,4 @@
-"""~ means the home folder wherever a path can be given, and a name that only begins with it is a name."""
+"""~ means the home folder in every path; a name that only begins with ~ is an ordinary name."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Bad input to every task: one clear sentence with file and line, no run left behind, or left out and counted."""
+"""Bad input to every task: one clear sentence with file and line and no run left behind, or skipped and counted."""
 
 import random
 from pathlib import Path
@@ -16,7 +16,7 @@ TOO_LONG = ("eins " * 100, "one")  # for a context of 48
 
 @pytest.fixture(scope="module", autouse=True)
 def place(tmp_path_factory):
-    """Sound files for each task, and beside them files with one thing wrong in each."""
+    """Good files for each task, and files with one error each."""
     with workplace(tmp_path_factory.mktemp("bad")):
         write_csv("other-labels.csv", ("text", "label"), [("Ben saw it.", "glad"), ("Ben was there.", "furious")])
         write_csv("no-label.csv", ("text", "label"), [("Ben saw it.", "glad"), ("Ben.", ""), ("He ran.", "sad"),
@@ -42,7 +42,7 @@ def place(tmp_path_factory):
 
 
 def given(name: str, *flags: str, **changed: str) -> list[str]:
-    """What a user types for a task (`RUNS`), with other values for some flags, and with more flags."""
+    """A user's command for a task (`RUNS`), with other values for some flags, and with more flags."""
     words = list(RUNS[name])
     for flag, value in changed.items():
         words[words.index("--" + flag.replace("_", "-")) + 1] = value
@@ -95,7 +95,7 @@ WRONG = {
         given("bert", data="verse.txt"), ["verse.txt, split train", "and there are 0", "--no-next-sentence"]),
     "no [MASK]": (given("bert", tokenizer="bpe"), ["[MASK]", "this bpe tokenizer", "use a wordpiece tokenizer"]),
     "no [MASK], words alone": (given("bert-alone", tokenizer="char"), ["[MASK]", "this char tokenizer"]),
-    # Settings that do not go together
+    # Incompatible settings
     "bert with a gpt": (given("bert", model="gpt-laptop"), ["family bert, and gpt-laptop is a gpt"]),
     "text with a bert": (given("text", model="bert-laptop"), ["family gpt, and bert-laptop is a bert"]),
     "translate with a bert": (given("translate", model="bert-laptop"), ["family transformer, and bert-laptop"]),
@@ -158,7 +158,7 @@ def test_skip_bad_counts_what_it_leaves_out_names_the_first_and_goes_on(case, ca
 
 
 def counts(line: str) -> tuple[int, int]:
-    """How many examples are trained on and held out, by the line that begins with "tokens"."""
+    """The numbers of training and held-out examples, from the line that begins with "tokens"."""
     words = line.partition(": ")[2].split()
     return int(words[0]), int(words[words.index("held") - 1])
 

@@ -1,4 +1,4 @@
-"""The forms in which data is handed out, in each way into the library: train, eval, and both in the SDK."""
+"""Common forms of data, in each way into the library: train, eval, and both in the SDK."""
 
 import gzip
 import json

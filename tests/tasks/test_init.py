@@ -1,4 +1,4 @@
-"""Fine-tuning: what `--init-from` brings from a run of any family, what `--compare` adds, and what is refused."""
+"""Fine-tuning: what `--init-from` takes from a run of any family, what `--compare` adds, and errors."""
 
 import json
 import shutil
@@ -50,13 +50,13 @@ def place(tmp_path_factory):
 
 
 def task_from(run: str, task: str, **changes):
-    """A task that starts from a run, as far as `train` has it when it builds the model."""
+    """A task that starts from a run, in the state in which `train` builds the model."""
     data = dict(zip(TASKS[task][::2], TASKS[task][1::2], strict=True))["--data"]
     recipe = make_recipe(task=TASK_OF[task], data=data, init_from=run, **changes)
     return task_class(recipe.task).setup(recipe)
 
 
-# What arrives
+# What is taken from the run
 
 
 def test_a_modern_block_and_then_longer_texts(capsys):
@@ -80,7 +80,7 @@ def test_a_modern_block_and_then_longer_texts(capsys):
 
 
 def test_a_chat_template_gives_a_pretrained_model_its_special_tokens(capsys):
-    """The model's own rows stay as they are, the new ones start as the end-of-text token's; then all are trained."""
+    """The model's own rows are kept, the new ones start as copies of the end-of-text token's; then all are trained."""
     chats = [{"messages": [{"role": "user", "content": f"{n}?"}, {"role": "assistant", "content": f"{n}."}]}
              for n in range(40)]  # fmt: skip
     Path("chats.jsonl").write_text("".join(f"{json.dumps(chat)}\n" for chat in chats))
@@ -160,7 +160,7 @@ def test_weights_sizes_and_tokenizer_come_from_the_run_named_by_init(task, pretr
 
 
 def test_training_begins_with_those_weights():
-    """With a learning rate of next to nothing the trained body is still the pretrained one."""
+    """With a tiny learning rate, the trained backbone still equals the pretrained one."""
     for flags, out in (((), "still"), (("--no-init-weights",), "still-random")):
         still = ("--learning-rate", "1e-12", "--weight-decay", "0", "--steps", "1", *flags)
         assert train(*TASKS["classify"], "--init-from", "runs/bert", *still, "--out", out) == 0
@@ -185,7 +185,7 @@ def test_a_text_model_is_trained_further_on_another_text():
 
 
 def test_a_run_that_was_stopped_before_its_first_checkpoint_still_starts_from_init():
-    """It begins again, and must not do so from random weights."""
+    """It starts again, but not from random weights."""
     flags = (*TASKS["classify"], "--init-from", "runs/bert", "--out")
     assert train(*flags, "early-whole") == 0
     with stopping("early", 1, pull_the_plug):
@@ -211,7 +211,7 @@ COMPARE = (*TASKS["answer"], "--init-from", "runs/bert", "--compare")
 
 @pytest.fixture(scope="module")
 def compared(place) -> str:
-    """A comparison that nobody interrupted; returns the line that it prints."""
+    """Run an uninterrupted comparison; returns the line that it prints."""
     assert train(*COMPARE, "--out", "compared") == 0
     return compare(*(read_json(Path(run, "results.json")) for run in ("compared", "compared/without-init")))
 

@@ -50,7 +50,7 @@ def place(tmp_path_factory):
 
 
 def train_lora(task: str, out: str, *flags: str) -> int:
-    """`train.py` with an adapter for this task: its exit status."""
+    """Run `train.py` with an adapter for this task; returns its exit status."""
     run, *rest = TASKS[task]
     return train(*rest, "--init-from", f"runs/{run}", *LORA, "--out", out, *flags)
 

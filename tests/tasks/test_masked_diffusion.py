@@ -1,4 +1,4 @@
-"""The task masked-diffusion: which texts it sees, and that its report is the bound of the whole validation set."""
+"""The task masked-diffusion: which texts it uses, and that it reports the bound on the whole validation set."""
 
 import math
 
@@ -49,7 +49,7 @@ def test_a_text_without_documents_is_cut_into_rows():
 
 
 def test_the_report_is_the_mean_over_strata_with_the_cost_of_the_length():
-    """Of a model that gives every token the same probability: log V for each, and the length by its frequency."""
+    """For a model that gives every token the same probability: log V for each, plus the length by its frequency."""
     task, model = setup()
     for parameter in model.masked_lm_head.parameters():
         torch.nn.init.zeros_(parameter)

@@ -1,4 +1,4 @@
-"""`--data a.txt=0.7 --data b.txt=0.3`: a run on a mixture is resumed bit for bit; other tasks say that they cannot."""
+"""`--data a.txt=0.7 --data b.txt=0.3`: a run on a mixture is resumed bit for bit; other tasks report an error."""
 
 from pathlib import Path
 

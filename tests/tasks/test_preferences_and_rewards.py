@@ -1,4 +1,4 @@
-"""Preference optimization, reward modeling and reinforcement learning as a user runs them; and what may go wrong."""
+"""Preference optimization, reward modeling and reinforcement learning from the command line, and their errors."""
 
 from pathlib import Path
 
@@ -151,7 +151,7 @@ def test_a_prompt_without_room_for_an_answer_is_one_sentence(capsys):
     ("import time; time.sleep(9)", "has not returned after 0.05 seconds"),
 ])  # fmt: skip
 def test_a_reward_that_fails_later_loses_nothing_and_can_be_corrected(body, words, capsys):
-    """What was saved before is intact, and with a correct file the run continues."""
+    """Everything saved before is intact, and the run continues with a corrected file."""
     run = f"fails{len(words)}"
     start = "calls = []\ndef reward(prompt, text):\n    calls.append(1)\n"
     Path("my_reward.py").write_text(f"{start}    if len(calls) > 150: {body}\n    return 1.0\n")

@@ -1,4 +1,4 @@
-"""What holds for every task: what else is in a batch changes nothing, nor does the model's mode; reports are exact."""
+"""Properties of every task: the rest of a batch and the model's mode change nothing; reports are exact."""
 
 import importlib
 import math
@@ -45,13 +45,13 @@ def place(tmp_path_factory):
 
 
 def long_question(rng: random.Random, n: int) -> dict[str, str]:
-    """A question whose context goes on for a while before the part that matters."""
+    """A question whose context has a long part before the relevant one."""
     qa = question(rng)
     return {**qa, "context": " ".join([question(rng)["context"] for _ in range(n - 1)] + [qa["context"]])}
 
 
 def lively(model: nn.Module) -> nn.Module:
-    """The model with weights so large that everything in a sequence matters to everything else."""
+    """Make the weights so large that every token in a sequence affects all others."""
     generator = torch.Generator().manual_seed(7)
     for parameter in model.parameters():
         parameter.data.add_(torch.randn(parameter.shape, generator=generator) * 0.3)
@@ -143,7 +143,7 @@ def test_the_report_of_a_classifier_does_not_depend_on_the_batch(monkeypatch):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_report_is_deterministic_whatever_mode_the_model_is_in(name):
-    """With dropout in the model, and other random numbers drawn in between."""
+    """Even with dropout in the model, and with other random numbers drawn in between."""
     task, model = ready(name)
     first = task.evaluate(model.eval())
     torch.manual_seed(5)

@@ -1,4 +1,4 @@
-"""Storyworld recipes as the README states them, each run to its end: about four minutes on two cores.
+"""The README's storyworld recipes, each run to its end: about four minutes on two cores.
 
 Lessons 09, 10, 11 and 15 train what the recipes for questions, translation, summaries and adapters do.
 """
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module", autouse=True)
 def workplace(tmp_path_factory):
-    """All runs in one folder, since the fine-tuned models start from runs/bert-storyworld."""
+    """A common folder for all runs, because the fine-tuned models start from runs/bert-storyworld."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("recipes"))
         yield

@@ -1,4 +1,4 @@
-"""Every task from its data to its result, by the same loop: stopped and resumed it leads to the very same weights."""
+"""Every task from its data to its result, with the same loop: stopping and resuming gives exactly the same weights."""
 
 import re
 from pathlib import Path
@@ -77,7 +77,7 @@ def test_stopped_twice_and_resumed_equals_uninterrupted_bit_for_bit(name):
 
 
 def test_a_run_that_was_stopped_while_it_was_measured_is_measured_on_resume(monkeypatch, capsys):
-    """All steps are taken then, and nothing but the result is missing."""
+    """Then all steps have been taken, and only the result is missing."""
 
     def pull(*arguments):
         raise KeyboardInterrupt

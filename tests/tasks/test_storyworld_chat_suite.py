@@ -1,4 +1,4 @@
-"""The suite for chat models of the small world, with models that are replaced by what they answer."""
+"""The suite for chat models of the small world, with fixed answers instead of models."""
 
 import random
 
@@ -17,7 +17,7 @@ SAMPLE = list(stories("val", 12))
 
 
 class Answers:
-    """A chat that answers each conversation with a function of it."""
+    """A chat whose answer is a function of the conversation."""
 
     def __init__(self, answer):
         self.answer = answer
@@ -30,7 +30,7 @@ class Answers:
 
 
 def by_heart(messages):
-    """Tell the held-out story that was asked for; answer whatever is in the key."""
+    """Tell the requested held-out story, or answer with the expected answer."""
     prompt = messages[-1][1]
     return next((story.text for story in SAMPLE if tell_turn(story).prompt == prompt), "happy")
 

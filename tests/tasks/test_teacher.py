@@ -1,4 +1,4 @@
-"""`--teacher`: a student of any size learns from a model of the same task; a run with one is resumed to the bit."""
+"""`--teacher`: a student of any size learns from a model of the same task; such a run is resumed bit for bit."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ STUDENT = ("--n-layers", "1", "--n-heads", "2", "--d-model", "16", "--context-le
 
 
 def student_of(name: str) -> tuple[str, ...]:
-    """The flags of a run of this task for a smaller model, which gets the tokenizer of its teacher."""
+    """The flags of a run of this task for a smaller model, which uses its teacher's tokenizer."""
     flags = dict(zip(RUNS[name][::2], RUNS[name][1::2], strict=False)) if name != "bert-alone" else {}
     return ("--task", flags["--task"], "--data", flags["--data"], "--model", flags["--model"], *STUDENT)
 

@@ -1,4 +1,4 @@
-"""Text embedding as a task: data, errors, and what a trained model is used for."""
+"""Text embedding as a task: data, errors, and the uses of a trained model."""
 
 from pathlib import Path
 

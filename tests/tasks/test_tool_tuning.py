@@ -1,4 +1,4 @@
-"""Instruction tuning on conversations with calls: the model has to make them itself when it is evaluated."""
+"""Instruction tuning on conversations with calls: in evaluation, the model has to make the calls itself."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ CHAT = Conversation((ASK, call(), ("tool", "425"), ("assistant", "It is 425.")))
 
 
 def task_on(*chats: Conversation):
-    """The task, with these conversations to be evaluated on."""
+    """The task with these conversations for evaluation."""
     task = object.__new__(task_class("instruction-tuning"))
     object.__setattr__(task, "data", Splits("chats", "", [], list(chats), None, ""))
     object.__setattr__(task, "tokenizer", train_tokenizer("byte", [], 300, special_tokens_for("chatml")))

@@ -44,7 +44,7 @@ def written_merges(tokenizer: BPETokenizer) -> list[list[str]]:
 
 
 def repetitive_documents(seed: int) -> list[str]:
-    """Return texts over two or three letters, in which pairs overlap ("aaaa") and frequencies tie all the time."""
+    """Return texts over two or three letters, where pairs overlap ("aaaa") and frequencies often tie."""
     chance = random.Random(seed)
     letters = chance.choice(["ab", "aab", "abc", "é日"])
     return ["".join(chance.choices(letters + " ", k=chance.randrange(1, 40))) for _ in range(chance.randrange(1, 8))]
@@ -168,7 +168,7 @@ WHITE_SPACE = [" ", "\n", "\r", "\t", "\u3000", "\r\n", "  \n", "\n  "]
 
 @pytest.mark.parametrize("pattern", ["gpt2", "cl100k_base"])
 def test_splitting_long_runs_of_spaces_does_not_change_the_ids(pattern, monkeypatch):
-    """With LONG_RUN at 4, almost every text is cut; each must have the ids that tiktoken gives to it uncut."""
+    """With LONG_RUN at 4, almost every text is split; each must have the ids that tiktoken gives to the whole text."""
     monkeypatch.setattr("llmasos.tokenizers.tiktoken_backed.LONG_RUN", 4)
     monkeypatch.setattr("llmasos.tokenizers.tiktoken_backed._LONG_RUNS", regex.compile(r"(?<!\s)\s{4,}+(?=\S)"))
     expressions = {  # the second is cl100k_base's; blanks of every length are tokens, so that each cut shows in the ids

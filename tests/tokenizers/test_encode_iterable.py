@@ -1,4 +1,4 @@
-"""Encoding many texts: the ids of `encode`, in order, lazily, whatever the number of threads or processes."""
+"""Encoding many texts: the ids of `encode`, in order, lazily, with any number of threads or processes."""
 
 import itertools
 import pickle

@@ -1,4 +1,4 @@
-"""What every tokenizer promises: round trips, safety of special tokens, one form for lists and arrays, fingerprints."""
+"""Properties of every tokenizer: round trips, safe special tokens, equal results for lists and arrays, fingerprints."""
 
 import re
 

@@ -158,7 +158,7 @@ def test_lower_case_that_is_neither_true_nor_false_is_named(tmp_path):
 
 
 def test_fingerprints_of_tokenizers_that_keep_capitals_are_those_of_before():
-    """Models and token arrays made before there was `lowercase` must still fit."""
+    """Models and token arrays from before the option `lowercase` must still match."""
     assert ByteTokenizer().fingerprint().startswith("b69c8c90d4dc7f26")
     assert train_tokenizer("char", ["abc"]).fingerprint().startswith("0a55d290e4074426")
     assert train_tokenizer("bpe", ["the cat the hat"], 258).fingerprint().startswith("9fa87747a7165d4d")

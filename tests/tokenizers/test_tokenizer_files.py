@@ -48,7 +48,7 @@ def test_saved_files_are_readable_text(tmp_path):
 
 @pytest.mark.parametrize("kind", ["char", "byte", "bpe", "wordpiece"])
 def test_any_damage_to_a_file_is_found(kind, tmp_path):
-    """Every file is cut short, emptied, removed, and has single bits flipped: a UserError, or the ids of before."""
+    """Every file is truncated, emptied, removed, and has single bits flipped: a UserError, or the same ids."""
     tokenizer = make(kind, lowercase=kind == "wordpiece")  # as a Hugging Face BERT is that does not say
     tokenizer.save(tmp_path / "good")
     n_found = n_tried = 0

@@ -1,4 +1,4 @@
-"""Words are counted alike by any number of processes, in texts of any length, by either of the two patterns."""
+"""Word counts are the same for any number of processes, in texts of any length, with either of the two patterns."""
 
 import itertools
 import random
@@ -17,14 +17,14 @@ ASCII = [chr(code) for code in range(128)]
 
 @pytest.fixture
 def documents(monkeypatch):
-    """Texts of which each fills several batches, so that they are divided."""
+    """Texts that fill several batches each, so that they are divided."""
     monkeypatch.setattr(word_counts, "BATCH", 300)
     monkeypatch.setattr(word_counts, "ALONE", 1)
     return [english(1000), "", *PIECES, *(fuzzed_text(seed, 400) for seed in range(20)), "x" * 1000, " " * 1000]
 
 
 def counted(documents):
-    """The definition."""
+    """The word counts by definition."""
     return Counter(word for document in documents for word in SPLIT.findall(document))
 
 

@@ -33,7 +33,7 @@ def known_to_both(character: str) -> bool:
 
 
 def hard_text(seed: int) -> str:
-    """Return fuzzed text with the hard cases in it, without characters that are younger than the reference's tables."""
+    """Return fuzzed text with hard cases, without characters that are newer than the reference's tables."""
     chance = random.Random(seed)
     pieces = [piece for hard in chance.choices(HARD, k=8) for piece in (hard, fuzzed_text(chance.random(), 6))]
     text = chance.choice(["", " "]).join(pieces)
@@ -173,7 +173,7 @@ def test_the_trainer_learns_what_the_definition_learns():
 
 
 def test_the_trainer_learns_nearly_all_that_the_rust_trainer_learns():
-    """Its ties fall by the order of a hash table, a different one each time, so a few pieces differ."""
+    """It breaks ties by the order of a hash table, which varies, so a few pieces differ."""
     theirs = BertWordPieceTokenizer(lowercase=True)
     theirs.train_from_iterator([english(1000)], vocab_size=1500, show_progress=False)
     ours = WordPieceTokenizer.train([english(1000)], 1500, lowercase=True)

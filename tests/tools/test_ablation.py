@@ -1,4 +1,4 @@
-"""The ablation of the default recipe: its parts are the recipe, and what is measured is not measured again."""
+"""The ablation of the default recipe: its parts make up the recipe, and measured rows are not measured again."""
 
 import sys
 

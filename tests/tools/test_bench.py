@@ -1,6 +1,6 @@
 """The benchmarks: every promised ratio is in the report, the arithmetic is right, and the baseline does the same work.
 
-Nothing here depends on how fast anything is.
+No test here depends on speed.
 """
 
 import json

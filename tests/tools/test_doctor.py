@@ -20,14 +20,14 @@ CPU = torch.device("cpu")
 
 
 def find(checks, name: str) -> Check:
-    """The one check of that name; a problem must come with advice."""
+    """The only check with that name; a problem must come with advice."""
     [check] = [check for check in checks if check.name == name]
     assert check.status != PROBLEM or check.advice
     return check
 
 
 def with_versions(monkeypatch, **versions: str | None) -> None:
-    """Pretend that these packages are installed in these versions (None = not at all)."""
+    """Pretend that these versions of packages are installed (None = not installed)."""
     original = software.installed_version
     monkeypatch.setattr(
         software, "installed_version", lambda name: versions[name] if name in versions else original(name)
@@ -36,7 +36,7 @@ def with_versions(monkeypatch, **versions: str | None) -> None:
 
 @pytest.fixture(autouse=True)
 def peak(monkeypatch):
-    """What the multiplication of large matrices would find out is not measured."""
+    """Skip the measurement of large matrix products."""
     monkeypatch.setattr(hardware, "matmul_peak", lambda device, precision, seconds: 5e9)
 
 

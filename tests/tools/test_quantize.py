@@ -31,7 +31,7 @@ LINES = {  # run → the lines of its table below memory and speed
 
 @pytest.fixture(scope="module", autouse=True)
 def place(tmp_path_factory):
-    """A run of each family, trained for three steps in fp32, in which `quantize` evaluates too."""
+    """A run of each family, trained for three steps in fp32, the precision in which `quantize` evaluates, too."""
     with workplace(tmp_path_factory.mktemp("quantize")):
         for name in LINES:
             assert train(*RUNS[name], "--steps", "3", "--precision", "fp32", "--out", f"runs/{name}") == 0
@@ -39,7 +39,7 @@ def place(tmp_path_factory):
 
 
 def measure(model: str, *flags: str) -> dict[str, dict]:
-    """The table as the command writes it: what was measured → the line."""
+    """The table from the command: name of the measurement → line."""
     quick = ("--tokens", "3", "--repetitions", "1", "--device", "cpu", "--json", "table.json")
     assert llmasos(["quantize", model, *quick, *flags]) == 0
     return {line["what"]: line for line in json.loads(Path("table.json").read_text(encoding="utf-8"))}
@@ -70,7 +70,7 @@ def test_the_table_of_each_family(name, capsys):
 def test_the_float_column_equals_eval(name):
     """The int8 column differs from it: rounding changes some digit of the loss.
 
-    Not that of the classifier, whose new head says next to nothing after three steps, rounded or not.
+    The classifier is an exception, because its new head has learned almost nothing after three steps, rounded or not.
     """
     assert evaluate(f"runs/{name}", "--beams", "1", "--json", "eval.json") == 0
     lines = measure(f"runs/{name}", "--all")
@@ -95,7 +95,7 @@ def test_the_loss_equals_the_validation_loss_of_training():
 
 
 def test_a_model_trained_on_documents_reads_each_from_its_beginning():
-    """In windows, which begin anywhere, its loss would be several times as high."""
+    """With windows, which begin anywhere, its loss would be several times as high."""
     nats = measure("storyworld-gpt")["nats per token"]
     assert float(nats["float"]) == pytest.approx(0.2328, abs=0.03)  # of its card, here on a part of the documents
 

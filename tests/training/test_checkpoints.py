@@ -1,4 +1,4 @@
-"""Checkpoints: complete or absent, checked when read, and never the last good one lost."""
+"""Checkpoints: complete or absent, checked when read, and the last good one is never lost."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ from llmasos.training.checkpoints import (
 
 @pytest.fixture
 def run(tmp_path):
-    """A finished run with checkpoints at steps 9 and 12 (and a worse best one made up at 3)."""
+    """A finished run with checkpoints at steps 9 and 12 (and an invented, worse best one at 3)."""
     tiny_trainer(tmp_path / "run", settings=tiny_settings(eval_interval=3)).train()
     return tmp_path / "run"
 

@@ -25,7 +25,7 @@ from llmasos.training.run_folder import run_of_this_launch
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> list[Path]:
-    """Runs of every objective by one process, this one, and by two."""
+    """Runs of every objective in one process (this one), and in two."""
     one, two = (tmp_path_factory.mktemp(name) for name in ("one", "two"))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(one)
@@ -112,7 +112,7 @@ SMALL = ("--n-layers 1 --d-model 16 --n-heads 2 --context-length 16 --batch-size
 
 
 def start_pair(port: int, text: str, folders: list[Path]) -> list[subprocess.Popen]:
-    """Two processes of one run by hand, as on two machines: each with a folder of its own."""
+    """Start two processes of one run by hand, as on two machines, each with its own folder."""
     processes = []
     for rank, folder in enumerate(folders):
         folder.mkdir(exist_ok=True)
@@ -169,7 +169,7 @@ def test_what_all_processes_would_say_is_said_once(text, tmp_path):
 
 @pytest.mark.slow
 def test_after_a_restart_the_run_of_the_same_launch_continues_without_a_flag(text, tmp_path):
-    """A worker kills itself at step 5, which happens once: the file that it leaves tells the second attempt."""
+    """A worker kills itself at step 5, but only once: it leaves a file that the second attempt checks."""
     program = tmp_path / "train.py"
     program.write_text(f"""
 import os, signal, sys

@@ -1,4 +1,4 @@
-"""Ring all-reduce, ZeRO-1, fully sharded parameters: equal to one process and to torch's own, bytes as by formula."""
+"""Ring all-reduce, ZeRO-1, fully sharded parameters: equal to one process and to torch; bytes match the formulas."""
 
 import os
 import subprocess
@@ -241,7 +241,7 @@ def test_a_step_sends_three_times_what_is_gathered_once():
 
 
 def test_no_whole_weight_outlives_the_unit_that_needs_it(monkeypatch):
-    """In a block only its own weights and those of the unit around all blocks are there, between the passes none."""
+    """During a block, only its own weights and those of the outer unit are in memory; between the passes, none are."""
     gathered = []
     gather = FullySharded.gather
 

@@ -1,4 +1,4 @@
-"""Muon against torch's own, and what its step is made of."""
+"""Muon against torch's own, and the parts of its step."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Which optimizer owns which parameter, and that what it remembers survives the disk."""
+"""Which optimizer trains which parameter, and that optimizer state survives saving and loading."""
 
 import pytest
 import torch

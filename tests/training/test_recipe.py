@@ -1,4 +1,4 @@
-"""Recipes: every field a flag, every value checked."""
+"""Recipes: every field is a flag, and every value is checked."""
 
 import argparse
 
@@ -109,7 +109,7 @@ def test_only_what_does_not_change_the_run_may_change_on_resume():
 
 @pytest.mark.parametrize("name", ["translate-storyworld", "translate-multi30k"])
 def test_the_translation_recipes_take_parallel_files_of_ones_own(name, tmp_path):
-    """Such files have one direction, so a recipe must not ask for another."""
+    """Such files have one direction, so a recipe must not require another."""
     for language in ("de", "en"):
         lines = "".join(f"{language} line {number}\n" for number in range(60))
         (tmp_path / f"train.{language}").write_text(lines)

@@ -1,4 +1,4 @@
-"""A run takes nothing that is not its own, and needs nothing outside its checkpoints."""
+"""A run never touches files that are not its own, and needs nothing outside its checkpoints."""
 
 import json
 import os
@@ -21,7 +21,7 @@ FLAGS = (*RUNS["text"], "--steps", "8", "--eval-interval", "2")
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A whole run, and one that was stopped after step 5 of 8, with checkpoints 4 and 5."""
+    """A complete run, and one that was stopped after step 5 of 8, with checkpoints 4 and 5."""
     with workplace(tmp_path_factory.mktemp("run-folder")):
         assert train(*FLAGS, "--out", "whole") == 0
         with stopping("stopped", 4, ctrl_c):
@@ -43,7 +43,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def plant(path: Path) -> dict[str, bytes]:
-    """Write a file that is not ours; its path and content."""
+    """Write a file that is not ours; returns its path and content."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"mine")
     return {path.as_posix(): b"mine"}

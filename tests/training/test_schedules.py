@@ -1,4 +1,4 @@
-"""The learning rate: warmup, then down, never out of range."""
+"""The learning rate: warmup, then decay, never out of range."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The one loop: what it computes, that it can be cut in parts and resumed, and how it stops."""
+"""The training loop: its results, splitting and resuming, and stopping."""
 
 import signal
 
@@ -14,13 +14,13 @@ from llmasos.training.log import read_metrics
 
 
 def assert_same(a, b):
-    """Every tensor equal to the last bit."""
+    """Check that all tensors are equal, bit for bit."""
     for name in a:
         assert torch.equal(a[name], b[name]), f"{name} differs by {(a[name] - b[name]).abs().max()}"
 
 
 class Ragged:
-    """Examples of very different lengths, so that a mean of means would differ from the mean."""
+    """Examples of very different lengths, so that a mean of means differs from the mean."""
 
     def example(self, seed, index):
         return tiny_tokens(400)[index * 3 : index * 3 + 3 + index % 7].astype(np.int64)
@@ -115,7 +115,7 @@ def test_dropout_differs_between_steps_and_repeats_with_the_seed(tmp_path):
 
 
 class Same:
-    """The same example for ever."""
+    """The same example forever."""
 
     def example(self, seed, index):
         return tiny_tokens()[:9].astype(np.int64)
@@ -142,7 +142,7 @@ def test_a_loss_that_is_no_number_stops_with_step_checkpoint_and_causes(tmp_path
 
 def test_a_gradient_that_is_no_number_stops_before_it_touches_the_weights(tmp_path):
     class Poisoned(CausalLM):
-        """The loss is finite; the gradient of its square root at zero is not."""
+        """An objective with a finite loss whose gradient (of a square root at zero) is not finite."""
 
         def loss_sums(self, model, batch):
             losses = super().loss_sums(model, batch)
@@ -173,7 +173,7 @@ def test_ctrl_c_finishes_the_step_saves_and_can_be_resumed(tmp_path):
 
 
 class Ringing(list):
-    """Validation examples, of which one sends a signal when it is read for the nth time."""
+    """Validation examples, one of which sends a signal when it is read for the nth time."""
 
     def __init__(self, examples, number, nth):
         super().__init__(examples)
