@@ -164,8 +164,8 @@ bigram_table = Exercise(
         Misconception(
             "counts overflow a small dtype",
             lambda ids, V, k: rows_to_one(counted(ids[:-1], ids[1:], V).to(torch.uint8).double() + k),
-            "Your counts are kept in a type that is too small: uint8 begins again at 0 after 255, int8 and int16 turn "
-            "negative after 127 and 32,767, and a float16 stops at 2,048, where adding 1 changes nothing.",
+            "Your counts are kept in a type that is too small: uint8 starts over at 0 after 255, int8 and int16 turn "
+            "negative after 127 and 32,767, and float16 stops at 2,048, where adding 1 changes nothing.",
             "How large can a count get? Which dtype do your counts have?",
             "1.3",
             variants=(
@@ -408,7 +408,7 @@ def perplexity_by_numpy(P: Tensor, texts: list[list[int]]) -> float:
 
 
 def with_math_log(P: Tensor, texts: list[list[int]], of_all=None) -> float:
-    """With Python's numbers, and so with Python's exceptions: all probabilities, then `of_all`."""
+    """Collect all probabilities as Python numbers (with Python's exceptions), then apply `of_all`."""
     p = [float(P[a, b]) for text in texts for a, b in zip(text, text[1:], strict=False)]
     if of_all is not None:
         return of_all(math.prod(p), len(p))
@@ -1397,7 +1397,7 @@ def one_at_a_time(f, contexts) -> str:
 
 
 def left_alone(f, contexts) -> str:
-    """Whether the inputs are left as they were."""
+    """Whether the inputs are unchanged."""
     arguments = pairs_of(contexts)
     before = [x.clone() for x in arguments]
     f(*arguments)
@@ -1661,7 +1661,7 @@ mix = Exercise(
             lambda count, total, n_types, lower: torch.where(
                 total > 0, (count + lower) / (total + 1), torch.full_like(lower, 0.25)
             ),
-            "You gave the tokens of an unseen context the same probability. The shorter context knows better.",
+            "You gave the tokens of an unseen context the same probability. The shorter context is better informed.",
             "What is p(w | c) if c was never seen?",
             "1.9",
             variants=(

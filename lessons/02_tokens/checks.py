@@ -56,7 +56,7 @@ def without_overlaps(symbols: list[int]) -> list[Pair]:
 
 
 def across_words(words, repeated: bool) -> dict[Pair, int]:
-    """Put all words in one row, each as often as it occurs, or once."""
+    """Concatenate all words, each as often as it occurs, or once."""
     row = [(symbol, count) for symbols, count in words for _ in range(count if repeated else 1) for symbol in symbols]
     pair_counts: dict[Pair, int] = {}
     for (left, count), (right, _) in neighbors(row):
@@ -159,7 +159,7 @@ count_pairs = Exercise(
         Misconception(
             "rare pairs left out",
             lambda words: {pair: n for pair, n in counted(words).items() if n > 1},
-            "You left out the pairs that occur once. Every pair that occurs belongs into the result.",
+            "You left out the pairs that occur once. Every pair that occurs belongs in the result.",
             "Whether a pair is frequent enough is for training to decide.",
             "2.3",
             variants=(
@@ -346,7 +346,7 @@ BIG = [int(digits) for digits in "1000 70000 70000 1000 70000 1100".split()]
 
 
 def in_digits(n):
-    """Symbols as text of n digits each, which larger ones do not fit."""
+    """Symbols as text of n digits each, which is too short for larger ones."""
 
     def merge(symbols, pair, new):
         text, out, i = "".join(f"{x:0{n}d}" for x in symbols), [], 0
@@ -575,7 +575,7 @@ def ties_by(key):
 
 
 def ties_by_text(word_counts, n_merges):
-    """Of equally frequent pairs, the one whose bytes come first."""
+    """Among equally frequent pairs, the one whose bytes come first."""
     tokens = {i: bytes([i]) for i in range(256)}
     words, merges = [(to_bytes(word), count) for word, count in word_counts.items()], []
     while len(merges) < n_merges and (pair_counts := counted(words)):
@@ -590,7 +590,7 @@ def ties_by_text(word_counts, n_merges):
 
 
 def one_row(word_counts, n_merges):
-    """Put the words in one row, each as often as it occurs: pairs may cross from one into the next."""
+    """Concatenate the words, each as often as it occurs, so that pairs may cross word boundaries."""
     row = [b for word, count in word_counts.items() for _ in range(min(count, 100)) for b in word.encode()]
     words, merges = row, []
     while len(merges) < n_merges:
@@ -1194,7 +1194,7 @@ encode = Exercise(
 
 
 def stack_of_merges(word, merges):
-    """Push byte after byte; whenever the top two can be merged, merge them."""
+    """Push the bytes one by one; whenever the top two can be merged, merge them."""
     rank, stack = {tuple(pair): i for i, pair in enumerate(merges)}, []
     for byte in word.encode():
         stack.append(byte)
@@ -1253,7 +1253,7 @@ def with_a_stack(ids, merges):
 
 
 def merges_undone(ids, merges):
-    """Undo the merges, the last first."""
+    """Undo the merges, the last one first."""
     for i in reversed(range(len(merges))):
         undone = []
         for id in ids:

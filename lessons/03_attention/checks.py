@@ -28,7 +28,7 @@ def tensor(rows: list) -> Tensor:
 
 
 def sizes(seed: int, n: int) -> list[tuple[int, int, int]]:
-    """n different triples of sizes, each with a seed of its own in the last place."""
+    """n different triples: two sizes and a seed."""
     draw = Random(seed)
     return [(length, draw.randint(1, 4), draw.randrange(10**6)) for length in draw.sample(range(6, 16), n)]
 
@@ -319,7 +319,7 @@ causal_mask = Exercise(
 
 
 def formula(q, k, v, mask=None, scale=None, dim=-1, scores_mask=None, weights_mask=None):
-    """softmax(scale · q kᵀ) v with every detail open to being wrong."""
+    """softmax(scale · q kᵀ) v in which every detail can be wrong."""
     scores = q @ k.transpose(-2, -1) * (1 / math.sqrt(q.size(-1)) if scale is None else scale)
     if mask is not None and scores_mask is not None:
         scores = scores_mask(scores, mask)
@@ -629,7 +629,7 @@ def merged(x):
 
 
 def multi(x, w_q, w_k, w_v, w_o, n, split=heads, merge=merged, scale=None, causal=True, project=lambda x, w: x @ w.T):
-    """Multi-head attention with every detail open to being wrong."""
+    """Multi-head attention in which every detail can be wrong."""
     q, k, v = (split(project(x, w), n) for w in (w_q, w_k, w_v))
     mask = torch.ones(q.size(2), k.size(2), dtype=torch.bool).tril() if causal else None
     out = merge(formula(q, k, v, mask, scale=scale, scores_mask=hide))
@@ -637,7 +637,7 @@ def multi(x, w_q, w_k, w_v, w_o, n, split=heads, merge=merged, scale=None, causa
 
 
 def heads_as_positions(x, w_q, w_k, w_v, w_o, n, causal):
-    """Attention over (B, T, H, D): H is where T should be."""
+    """Attention over (B, T, H, D): H takes the place of T."""
     q, k, v = ((x @ w.T).view(*x.shape[:2], n, -1) for w in (w_q, w_k, w_v))
     mask = library.causal_mask(x.size(1)) if causal else None
     return formula(q, k, v, mask, scores_mask=hide).reshape(x.shape) @ w_o.T

@@ -543,7 +543,7 @@ warmup_cosine = Exercise(
         Misconception(
             "a single step left: 1 even after the end",
             single_step_for_ever,
-            "With warmup = steps - 1 your factor is 1 for ever. The last step of the run has the factor 1, but every "
+            "With warmup = steps - 1 your factor stays at 1. The last step of the run has the factor 1, but every "
             "step after it has the factor `final`.",
             "To which steps does your special case apply? It is about one.",
             "5.7",
@@ -1592,7 +1592,7 @@ accumulated_gradient = Exercise(
         Misconception(
             "model switched to training mode",
             in_training_mode,
-            "You called model.train(). The gradient of a model in evaluation mode is another one.",
+            "You called model.train(). But the gradient depends on the mode.",
             "The caller has chosen the mode. Leave it as it is.",
             "5.9",
         ),

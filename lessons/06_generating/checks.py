@@ -481,7 +481,7 @@ def top_p_cases(seed: int) -> list[Case]:
 
 
 def unstable_nucleus(q: Tensor, p: float) -> Tensor:
-    """Right but for the order of equally likely tokens."""
+    """Right except for the order of equally likely tokens."""
     sorted_, order = q.sort(descending=True)
     sorted_ = sorted_ * (sorted_.cumsum(-1) - sorted_ < p)
     return torch.zeros_like(q).scatter(-1, order, sorted_ / sorted_.sum(-1, keepdim=True))
@@ -1178,7 +1178,7 @@ def grown(V: int, depth: int, seed: int, ending: float = 1.0, end: int = -1) -> 
 
 
 def closest(tree: dict[str, list[float]], alpha: float) -> float:
-    """Return how near two texts of a tree come to each other, in log-probability or in score."""
+    """Return the smallest difference between two texts of a tree, in log-probability or in score."""
     totals, lengths = {"": 0.0}, {"": 0}
     for ids, probabilities in tree.items():
         for token, p in enumerate(probabilities):

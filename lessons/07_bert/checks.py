@@ -1326,7 +1326,7 @@ def survey(draw, documents: list[list[str]], seed: int, draws: int) -> str:
 
 
 def places(documents: list[list[str]]) -> dict[str, tuple[int, int]]:
-    """Sentence → its document and its place in it."""
+    """Sentence → its document, and its index there."""
     return {sentence: (d, i) for d, document in enumerate(documents) for i, sentence in enumerate(document)}
 
 
@@ -1360,7 +1360,7 @@ def impossible_pair(pairs: list[tuple[str, str, bool]], documents: list[list[str
 
 
 def is_unfair(labels: list[bool], deviations: float) -> bool:
-    """Whether the fraction of True is more than so many standard deviations away from a half."""
+    """Whether the fraction of True is more than this many standard deviations away from a half."""
     return abs(sum(labels) / len(labels) - 0.5) > deviations * 0.5 / len(labels) ** 0.5
 
 
@@ -1368,7 +1368,7 @@ def wrong_distribution(pairs: list[tuple[str, str, bool]], documents: list[list[
     """What is wrong with how often pairs occur, or an empty string."""
     place = places(documents)
     labels = [follows for _, _, follows in pairs]
-    if is_unfair(labels, 4.5):  # a fair coin is called unfair less than once in a hundred thousand times
+    if is_unfair(labels, 4.5):  # a fair coin is rejected less than once in a hundred thousand times
         return f"{'more' if sum(labels) > len(labels) / 2 else 'fewer'} than half of the pairs follow"
 
     starts = {(d, i) for d, document in enumerate(documents) for i in range(len(document) - 1)}

@@ -239,8 +239,8 @@ label_scores = Exercise(
         Misconception(
             "F1 as the plain mean of precision and recall",
             lambda *a: scores(*a, f1_of=lambda p, r, m: (p + r) / 2),
-            "You averaged precision and recall. Who finds everything by calling everything by one name has recall 1 "
-            "and gets more than 0.5 that way; the harmonic mean stays near the smaller of the two.",
+            "You averaged precision and recall. A classifier that gives every text the same label has recall 1 for "
+            "it and scores more than 0.5 that way; the harmonic mean stays near the smaller of the two.",
             "F1 = 2 P R / (P + R).",
             "8.3",
         ),
@@ -338,7 +338,7 @@ label_scores = Exercise(
         Misconception(
             "F1 of the last label only",
             lambda *a: scores(*a, mean=lambda f1, m: f1[-1]),
-            "You returned the F1 of one label, as one does with two labels of which one is 'positive'.",
+            "You returned the F1 of one label, which is usual for two labels if one of them is 'positive'.",
             "All labels count the same: take the mean of their F1.",
             "8.3",
             variants=(lambda *a: scores(*a, mean=lambda f1, m: f1[1] if len(f1) > 1 else f1[0]),),
@@ -383,7 +383,7 @@ label_scores = Exercise(
         Misconception(
             "counts overflow a small dtype",
             lambda *a: scores(*a, counted=lambda *b: count(*b).to(torch.int8).long()),
-            "Your counts are kept in a type that is too small: int8 turns negative after 127, uint8 begins again at 0 "
+            "Your counts are kept in a type that is too small: int8 turns negative after 127, uint8 starts over at 0 "
             "after 255.",
             "How large can a count get? Which dtype do your counts have?",
             "8.3",
@@ -617,8 +617,8 @@ summaries = Exercise(
         Misconception(
             "first token after the number of padding positions, wrong for right padding",
             lambda *a: summary(*a, first=lambda x, r: pick(x, (~r).sum(dim=1))),
-            "You took the position after as many as there are padding positions. That is right for padding on the "
-            "left; a text that is padded on the right begins at position 0.",
+            "You took the number of padding positions as the position of the first token. That is right for padding on "
+            "the left; a text that is padded on the right begins at position 0.",
             "Where is the first True of each row of `attention_mask`?",
             "8.2",
         ),
@@ -643,7 +643,7 @@ summaries = Exercise(
             lambda *a: summary(*a, mean=lambda x, r: torch.where(r[..., None], x, math.nan).nanmean(dim=1)),
             "You left NaN or infinity out wherever it appears (`nanmean`, `nan_to_num`, `isfinite`). At a real token "
             "it "
-            "is the sign of a bug, which you hide.",
+            "is the sign of a bug, and your code hides it.",
             "Only the mask decides what counts.",
             "8.2",
             variants=(
@@ -1108,7 +1108,7 @@ expected_calibration_error = Exercise(
             "label; where it is wrong, its confidence is the probability of its wrong prediction.",
             "Confidence is the largest probability of a row.",
             "8.7",
-            variants=(  # divided by N, though a confidence of 0 is in no bin
+            variants=(  # divided by N, although a confidence of 0 is in no bin
                 lambda p, y, M: ece(
                     p, y, M, believe=lambda p, y: (p.gather(1, y[:, None])[:, 0], p.argmax(1) == y),
                     mean=lambda gaps, sizes: sum(g * n for g, n in zip(gaps, sizes, strict=True)) / len(y),
@@ -1286,7 +1286,7 @@ def confidence_gap(logits, labels):
 
 
 def few_steps_of_lbfgs(logits, labels):
-    """The settings of a widely copied implementation: they stop long before the bottom when it is far."""
+    """The settings of a widely copied implementation, which stops long before a minimum that is far away."""
     t = torch.tensor(1.5, requires_grad=True)
     optimizer = torch.optim.LBFGS([t], lr=0.01, max_iter=50)
 
@@ -1311,7 +1311,7 @@ def few_steps_of_sgd(logits, labels, steps=100, lr=0.01, optimizer=torch.optim.S
 
 
 def by_newton(logits, labels):
-    """On b = 1 / τ, in which the loss is convex: the derivatives are a mean and a variance."""
+    """Search for b = 1 / τ, in which the loss is convex: the derivatives are a mean and a variance."""
     z, b = logits.double(), 1.0
     for _ in range(200):
         p = (z * b).softmax(1)

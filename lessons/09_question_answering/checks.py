@@ -564,8 +564,8 @@ windows = Exercise(
     ],
     accepted={"a while loop": cut_by_while, "recursion, lists": cut_recursively},
     hints=[
-        "Write down the begin and the end of each window for n = 10, room = 5, stride = 2. How far apart are "
-        "the begins?",
+        "Write down where each window begins and ends for n = 10, room = 5, stride = 2. How far apart are the "
+        "beginnings?",
         "Each window begins `room - stride` tokens after the one before it.",
         "Append windows until one of them ends at n.",
     ],
@@ -907,7 +907,7 @@ best_span = Exercise(
             in_order,
             "You took the best start and the best end independently, and exchanged them if they were in the wrong "
             "order. "
-            "Then a good end serves as a start, which the model never said.",
+            "Then a good end serves as a start, although the model does not consider it one.",
             "Which pairs (i, j) are valid? Take the best of those.",
             "9.5",
             variants=(lambda s, e, n: in_order(s, e, n, cut=False),),
@@ -1125,7 +1125,7 @@ def unseen_windows(seed):
 
 
 def searched_from(low, span):
-    """The search for the best span, if it begins with a certain score."""
+    """The search for the best span, starting from a given score."""
 
     def search(logits, max_length, threshold):
         best, at = low, span
@@ -1282,8 +1282,8 @@ answer_over_windows = Exercise(
             lambda w, n, t: over_windows(
                 w, n, t, null=lambda v: min(float(x[0, 0]) for x in w) + min(float(x[0, 1]) for x in w)
             ),
-            "You added the lowest start logit and the lowest end logit of [CLS], which may be of different windows. "
-            '"Not here" is said by one window, with both.',
+            "You added the lowest start logit and the lowest end logit of [CLS], which may come from different "
+            'windows. A "not here" score consists of both logits of the same window.',
             "First add the two logits of a window, then take the minimum.",
             "9.5",
         ),
@@ -1312,7 +1312,7 @@ answer_over_windows = Exercise(
         Misconception(
             "the search begins with a score that is not low enough",
             searched_from(-100.0, (0, 1, 1)),
-            "Your search for the best span begins with a certain score. If all spans are below it, you find none of "
+            "Your search for the best span starts from a fixed score. If all spans score below it, you find none of "
             "them.",
             "What is below every number?",
             "9.5",
@@ -1370,7 +1370,7 @@ fool_f1 = Exercise(
         ),
         Misconception(
             "F1 of the wrong prediction too low", lambda: ("in May", "in June", "the fifth month"),
-            "Your wrong prediction is wrong, and F1 sees it: it shares too few words with the answer.",
+            "Your wrong prediction is wrong, and F1 shows it: it shares too few words with the answer.",
             "Take a longer answer and change one of its words.", "9.6",
         ),
         Misconception(

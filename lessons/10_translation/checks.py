@@ -62,7 +62,7 @@ def shift_left(targets: Tensor, start: int, pad: int) -> Tensor:
 
 
 def without_end(targets: Tensor, start: int, pad: int) -> Tensor:
-    """Removes the end token from the input, not the last column."""
+    """Removes the end token from the input instead of the last column."""
     moved = shifted(targets, start, IGNORE_INDEX)
     ends = (moved != IGNORE_INDEX) & (
         torch.cat([moved[:, 1:], torch.full_like(moved[:, :1], IGNORE_INDEX)], 1) == IGNORE_INDEX

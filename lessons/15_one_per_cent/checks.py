@@ -373,7 +373,7 @@ new_adapter = Exercise(
                 uniform(n_in, n_out, 1, generator)[0].expand(rank, n_in),
                 torch.zeros(n_out, rank),
             ),
-            "You drew one row and repeated it. Equal rows get equal gradients, so the adapter has rank 1 for ever.",
+            "You drew one row and repeated it. Equal rows get equal gradients, so the adapter keeps rank 1.",
             "Each number is drawn independently.",
             "15.3",
         ),
