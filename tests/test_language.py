@@ -19,7 +19,6 @@ QUOTED = {  # file → a word that it quotes from the stories, or uses in its or
     "lessons/10_translation/checks.py": "mended",
     "lessons/10_translation/lesson.py": "notices",
     "tests/helpers/lessons_helpers.py": "notices",
-    "data/storyworld/chat_curriculum.py": "Summarise",
     "data/storyworld/chat_dialogues.py": "Summarise",
 }
 

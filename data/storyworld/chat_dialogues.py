@@ -2,12 +2,13 @@
 
     python data/storyworld/chat_dialogues.py [FOLDER]
 
-writes `chat_train.jsonl` and `chat_val.jsonl`, with a conversation about each of some stories. Nearly half of them are
-about an excerpt, the first sentences of a story: they are short, and teach a model to find an answer in what it has
-read. A third are dialogues about a whole story, of one to ten turns, in which about one turn in ten is a request from
-outside the small world. The others have one turn: the beginning of a story, an instruction of storyworld, a request
-from outside, a question about a story that nobody has told, a greeting. Stories of `chat_val.jsonl` have other
-combinations of hero, plot and thing, and requests from outside have other wordings, topics and names.
+writes `chat_first.jsonl`, `chat_second.jsonl` and `chat_val.jsonl`, with a conversation about each of some stories. In
+the first part nearly half of them are about an excerpt, the first sentences of a story: they are short, and teach a
+model to find an answer in what it has read. In the second part most are dialogues about a whole story, of one to ten
+turns, in which about one turn in ten is a request from outside the small world. The others have one turn: the beginning
+of a story, an instruction of storyworld, a request from outside, a question about a story that nobody has told, a
+greeting. Stories of `chat_val.jsonl` have other combinations of hero, plot and thing, and requests from outside have
+other wordings, topics and names.
 """
 
 import json
@@ -35,15 +36,14 @@ from llmasos.datasets.storyworld.dialogues import (  # noqa: E402
 
 GREETINGS = ("Hello", "Hello!", "Hi", "Hi!", "Who are you?", "What can you do?", "Good morning", "How are you?", "Help")
 N_TURNS = (1, 2, 3, 4, 6, 8, 10, 10, 10)
-TYPES = {  # of conversations, with their weights
-    "excerpt": 40, "told": 30, "given": 12, "outside": 9, "beginning": 5, "instruction": 2, "no story": 1,
-    "greeting": 1,
-}  # fmt: skip
+TYPES = "excerpt", "told", "given", "outside", "beginning", "instruction", "no story", "greeting"  # of conversations
+FIRST = 40, 30, 12, 9, 5, 2, 1, 1  # how often each, in percent
+SECOND = 20, 40, 18, 13, 5, 2, 1, 1
 
 
-def conversation(rng: random.Random, story: Story, split: str) -> list[Turn]:
+def conversation(rng: random.Random, story: Story, split: str, percent: tuple[int, ...]) -> list[Turn]:
     """A conversation about a story, or one that has nothing to do with it."""
-    [kind] = rng.choices(list(TYPES), list(TYPES.values()))
+    [kind] = rng.choices(TYPES, percent)
     if kind in ("told", "given"):
         turns = dialogue(rng, story, split, rng.choice(N_TURNS), told=kind == "told")
         if kind == "told" and rng.random() < 0.15:
@@ -69,11 +69,14 @@ def as_typed(rng: random.Random, text: str) -> str:
     return text.replace("Summarise", "Summarize", 1) if rng.random() < 0.3 else text
 
 
-def chat_conversations(split: str, n_stories: int, seed: int = 0) -> Iterator[list[Turn]]:
+def chat_conversations(
+    split: str, n_stories: int, seed: int = 0, percent: tuple[int, ...] = FIRST
+) -> Iterator[list[Turn]]:
     """Yield a conversation for each of this many stories of a split, of the corpus `seed`."""
     rng = random.Random(seed)
     for story in stories(split, n_stories, seed):
-        yield [turn._replace(prompt=as_typed(rng, turn.prompt)) for turn in conversation(rng, story, split)]
+        turns = conversation(rng, story, split, percent)
+        yield [turn._replace(prompt=as_typed(rng, turn.prompt)) for turn in turns]
 
 
 def write(file: Path, conversations: Iterator[list[Turn]]) -> None:
@@ -91,5 +94,6 @@ def write(file: Path, conversations: Iterator[list[Turn]]) -> None:
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
-    write(folder / "chat_train.jsonl", chat_conversations("train", 64_000))
+    write(folder / "chat_first.jsonl", chat_conversations("train", 64_000))
+    write(folder / "chat_second.jsonl", chat_conversations("train", 48_000, seed=1, percent=SECOND))
     write(folder / "chat_val.jsonl", chat_conversations("val", 300))

@@ -52,7 +52,7 @@ HELP = """\
 /help          show these commands
 /quit          quit (also /exit or Ctrl-D)
 Ctrl-C         stop the answer; a second one quits"""
-SMALL_CONTEXT = 512  # tokens; with a context this short, a conversation soon becomes too long
+SMALL_CONTEXT = 1024  # tokens; with a context this short, a conversation soon becomes too long
 
 
 def make_parser() -> argparse.ArgumentParser:

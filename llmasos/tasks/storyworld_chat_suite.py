@@ -8,7 +8,9 @@ declined in the world          of requests for stories of the world, which shoul
 asked hero and thing           of told stories: the first child named is the hero who was asked for, at most one other
                                child is named, as in every story of the world, and the thing is named
 whole stories, as asked        the same by the generator: it can tell the text, with that hero and that thing
-right of ten turns             per conversation: it begins with a story, told or given, and nine questions follow
+right of ten turns             per conversation: it begins with a story, told or given, and nine questions follow; and
+                               apart for the half in which the model tells the story, and for that in which the user
+                               gives it
 nats per token                 of the stories that answer "Tell me a story about …", each with its end
 bits per byte                  the same, for a comparison with models that have another tokenizer
 nats above the floor           per story: the same minus the true information, given the hero and the thing
@@ -172,7 +174,11 @@ def add_conversations(result: SuiteResult, chat: Chat, held_out: Sequence[Story]
                 right[i, number] = text == turn.answer
             kinds.setdefault(turn.kind, []).append(bool(right[i, number]))
     note = f"per conversation; {len(held_out) - len(held_out) // 2} stories told, the others given"
-    result.add(mean("right of ten turns", right.sum(axis=1), note, digits=2), right.sum(axis=1))
+    n_right = right.sum(axis=1)  # of each conversation
+    result.add(mean("right of ten turns", n_right, note, digits=2), n_right)
+    for who, part in (("told by the model", n_right[::2]), ("given by the user", n_right[1::2])):
+        if len(part):
+            result.add(mean(f"right of ten: {who}", part, digits=2), part)
     for kind, values in sorted(kinds.items()):
         result.add(proportion(f"turns: {kind}", sum(values), len(values)), np.array(values))
 

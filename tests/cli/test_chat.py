@@ -32,6 +32,8 @@ from llmasos.tokenizers import train_tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
 STORY = "Tell me a story about Anna and a kite."
+CONTEXT = 768  # tokens, of storyworld-chat
+TOO_LONG = "It is windy. " * 300
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +78,7 @@ def test_it_says_what_the_model_answers_to_the_whole_conversation(talk, model, s
     status, said, notes = talk("storyworld-chat" if where == "here" else served, STORY, "", "And then?", flags=FEW)
     first = expected(model, STORY)
     assert status == 0 and said == [first, expected(model, STORY, first, "And then?")]
-    assert "a context of 256 tokens, so older messages are soon dropped; /help shows the commands" in notes
+    assert f"a context of {CONTEXT} tokens, so older messages are soon dropped; /help shows the commands" in notes
     assert "not learned" not in notes
     if where == "here":
         assert notes.count("it can answer, for example: Tell me a story about Emma and a lantern.") == 1
@@ -185,7 +187,7 @@ def test_a_tool_is_called_while_the_model_answers_and_the_call_is_shown_and_save
 
 def test_answers_with_tools_that_vote_differ_from_each_other():
     backend = chat_backends.LocalModel("storyworld-chat", "cpu", None, tools=[calculator])
-    assert len(set(backend.sample([Message("user", STORY)], SamplingOptions(8), 4))) > 1
+    assert len(set(backend.sample([Message("user", STORY)], SamplingOptions(8, temperature=3.0), 4))) > 1
 
 
 def test_an_address_needs_no_http(talk, model, served, tmp_path, monkeypatch):
@@ -203,9 +205,9 @@ def test_an_address_needs_no_http(talk, model, served, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("where", ["here", "there"])
 def test_the_oldest_messages_are_dropped_and_that_is_said(talk, model, served, where):
-    lines = [f"{STORY} {'It is windy. ' * n}" for n in (1, 12, 12, 12)]
+    lines = [f"{STORY} {'It is windy. ' * n}" for n in (1, 60, 60, 60)]
     _, said, notes = talk("storyworld-chat" if where == "here" else served, *lines, flags=FEW)
-    assert len(said) == 4 and "no longer fit into the context of 256 tokens and are dropped" in notes
+    assert len(said) == 4 and f"no longer fit into the context of {CONTEXT} tokens and are dropped" in notes
     assert "only the last" not in notes and "outgrown" not in notes  # neither the decoder nor the server had to cut
     if where == "here":
         kept = [lines[2].strip(), said[2], lines[3].strip()]
@@ -219,8 +221,8 @@ def test_what_the_model_cannot_see_any_more_of_its_own_answer_is_said(talk, serv
 
     monkeypatch.setattr(ChatTemplate, "with_stops", endless)  # an answer that never ends by itself
     name = "storyworld-chat" if where == "here" else served
-    _, _, notes = talk(name, STORY, flags=("--max-new-tokens", 250, "--temperature", 0))
-    assert "the text has outgrown the model's context of 256 tokens" in notes
+    _, _, notes = talk(name, STORY, flags=("--max-new-tokens", CONTEXT - 6, "--temperature", 0))
+    assert f"the text has outgrown the model's context of {CONTEXT} tokens" in notes
 
 
 def test_a_remote_speaker_learns_how_long_its_tokens_are(model, served):
@@ -233,23 +235,25 @@ def test_a_remote_speaker_learns_how_long_its_tokens_are(model, served):
 
 def test_a_question_that_cannot_fit_is_refused_and_the_conversation_goes_on(talk, model):
     first = expected(model, STORY)
-    _, said, notes = talk("storyworld-chat", STORY, "It is windy. " * 100, "And then?", flags=FEW)
-    assert re.search(r"your message has \d+ tokens, and there is room for 236", notes)
+    _, said, notes = talk("storyworld-chat", STORY, TOO_LONG, "And then?", flags=FEW)
+    assert re.search(rf"your message has \d+ tokens, and there is room for {CONTEXT - 20}", notes)
     assert said == [first, expected(model, STORY, first, "And then?")]
 
 
 def test_a_server_is_given_what_only_seems_too_long_and_refuses_itself_what_is(talk, model, served):
     short = "a b c d e f g h i j k l m n o p q r s t u v w x y z " * 3  # twice as many tokens as such texts have
-    _, said, notes = talk(served, short, "It is windy. " * 100, "And then?", flags=FEW)
+    _, said, notes = talk(served, short, TOO_LONG, "And then?", flags=FEW)
     assert said[0] == expected(model, short) and "there is room for" not in notes
-    assert re.search(r"the last message has \d+ tokens, and the model's context has 256; shorten the message", notes)
+    assert re.search(
+        rf"the last message has \d+ tokens, and the model's context has {CONTEXT}; shorten the message", notes
+    )
     assert len(said) == 2  # and the conversation continues
 
 
 def test_examples_that_had_to_go_are_back_after_a_reset(talk, model, tmp_path):
     rows = [{"prompt": "Say a.", "answer": "a"}, {"prompt": "Say b.", "answer": "b"}]
     (tmp_path / "shown.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    long = "It is windy. " * 50
+    long = "It is windy. " * 175
     _, said, notes = talk("storyworld-chat", long, "/reset", STORY,
                           flags=(*FEW, "--few-shot", tmp_path / "shown.jsonl"))  # fmt: skip
     assert "examples no longer fit" in notes
@@ -282,7 +286,7 @@ def test_two_words_leave(talk, leave):
 
 def test_only_a_small_context_is_said_to_be_forgetful():
     speaker = Scripted()
-    for length, forgetful in ((512, True), (513, False)):
+    for length, forgetful in ((chat.SMALL_CONTEXT, True), (chat.SMALL_CONTEXT + 1, False)):
         speaker.context_length = length
         said = chat.greeting(speaker)
         assert f"a context of {length} tokens" in said and ("soon dropped" in said) == forgetful

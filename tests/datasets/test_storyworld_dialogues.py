@@ -135,6 +135,23 @@ def test_held_out_requests_have_other_topics_names_and_wordings():
     assert len(made_up) > 2000 and not made_up & {*KNOWN_NAMES, *NAMES["val"]}
 
 
+def test_some_names_topics_and_things_of_the_training_split_do_not_exist_so_that_no_list_of_them_is_complete():
+    rng = random.Random(0)
+    requests = [outside_request(rng, "train", "stories about other things")[1] for _ in range(400)]
+    made_up = [
+        text for text in requests if not any(re.search(rf"\b{thing}\b", text) for thing in OTHER_THINGS["train"])
+    ]
+    assert 0.3 < len(made_up) / len(requests) < 0.5
+    for split, expected in (("train", True), ("val", False)):
+        texts = [outside_request(rng, split, "real world")[1] for _ in range(400)]
+        known = {
+            word.lower() for words in (TOPICS, PLACES) for name in words[split] for word in re.findall(r"\w+", name)
+        }
+        common = {word for text in WORDINGS["real world"][split] for word in re.findall(r"\w+", text.lower())}
+        unknown = {word for text in texts for word in re.findall(r"\w+", text.lower())} - known - common
+        assert bool(unknown) == expected, unknown
+
+
 def test_the_answer_to_a_request_from_outside_is_known_as_a_refusal():
     assert is_refusal(outside_turn(random.Random(0), "val").answer) and not is_refusal(NOT_TOLD)
     assert not any(is_refusal(text) for story in SAMPLE for text in (story.sentences[0], NOT_TOLD, NO_STORY))
@@ -145,6 +162,12 @@ def test_the_file_has_conversations_of_every_type_and_is_read_as_it_was_written(
     assert {len(turns) for turns in conversations} >= {1, 2, 3, 4, 10}
     kinds = {turn.kind for turns in conversations for turn in turns}
     assert {"story", "question", "german", "not told", "outside", "beginning", "no story", "greeting"} <= kinds
+    parts = [
+        chat_dialogues.chat_conversations("train", 300, 1, percent)
+        for percent in (chat_dialogues.FIRST, chat_dialogues.SECOND)
+    ]
+    whole = [sum(turns[0].kind == "story" for turns in part) for part in parts]  # a third, and four in ten
+    assert whole[0] < whole[1] and all(sum(p) == 100 for p in (chat_dialogues.FIRST, chat_dialogues.SECOND))
     chat_dialogues.write(tmp_path / "chat.jsonl", iter(conversations))
     read = open_examples("conversations", tmp_path / "chat.jsonl", eval_only=True).val
     assert [[content for _, content in chat.messages] for chat in read] == [

@@ -1,26 +1,24 @@
 """The numbers in the cards of the shipped models are measured again."""
 
-import importlib.util
-import random
-from pathlib import Path
-
 import pytest
 
 from llmasos import LLMTrainer
-from llmasos.datasets import open_examples
-from llmasos.datasets.storyworld import stories
+from llmasos.hub import load_pretrained
 from llmasos.hub.resolve import SHIPPED, shipped_models
-
-CURRICULUM = Path(__file__).parents[2] / "data/storyworld/chat_curriculum.py"
-SPEC = importlib.util.spec_from_file_location("chat_curriculum", CURRICULUM)
-chat_curriculum = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(chat_curriculum)
+from llmasos.tasks import run_suite
 
 CARDS = {  # model → score → its value, as the card has it
     "storyworld-gpt": {"nats per token": "0.2328", "bits per byte": "0.0993"},
     "storyworld-bert": {"masked-LM accuracy": "0.849", "next-sentence accuracy": "0.886"},
     "storyworld-de-en": {"BLEU": "98.6", "chrF2": "99.2"},
     "storyworld-chat": {"exact answers": "0.693", "ROUGE-L": "0.798"},
+}
+SUITE = {  # metric of the suite storyworld-chat → its value, as the card of storyworld-chat has it
+    "declined": "0.000",
+    "asked hero and thing": "0.000",
+    "whole stories, as asked": "0.000",
+    "right of ten turns": "0.00",
+    "nats per token": "0.0000",
 }
 
 
@@ -39,42 +37,16 @@ def test_a_shipped_model_is_as_good_as_its_card_says(name):
 
 
 @pytest.mark.slow
-def test_the_chat_model_answers_further_questions_as_its_card_says():
-    model, draw, right = LLMTrainer.from_pretrained("storyworld-chat"), random.Random(1), {"further": [], "short": []}
-
-    def asks(kind: str, messages: list[dict[str, str]], answer: str) -> None:
-        right[kind].append(model.chat(messages, temperature=0.0).strip() == answer)
-
-    for story in stories("val", 200):
-        messages = []
-        for turn, (said, answer) in enumerate(chat_curriculum.multi_turn(draw, story)):
-            messages.append({"role": "user", "content": said})
-            n_tokens = len(model.tokenizer.encode("".join(message["content"] for message in messages)))
-            if turn > 0 and n_tokens < 225:  # with the special tokens of the messages, it fits into the context
-                asks("further", messages, answer)
-            messages.append({"role": "assistant", "content": answer})
-        if story.questions:
-            [(said, answer)] = chat_curriculum.short_context(draw, story)
-            asks("short", [{"role": "user", "content": said}], answer)
-    shares = {kind: sum(found) / len(found) for kind, found in right.items()}
-    print("\n", {kind: (len(found), round(shares[kind], 3)) for kind, found in right.items()})
-    assert shares == {"further": pytest.approx(0.71, abs=0.02), "short": pytest.approx(0.83, abs=0.02)}
-
-
-def test_what_the_chat_model_was_taught(tmp_path):
-    conversations = chat_curriculum.chat_conversations(60)
-    assert {len(turns) for turns in conversations} == {1, 2, 3, 4}
-    assert any(answer == chat_curriculum.ANSWER for [(_, answer), *_] in conversations)
-    for story in stories("train", 60):
-        [(said, answer)] = chat_curriculum.short_context(random.Random(0), story)
-        assert answer in said.split("\n\n")[1] and said.split("\n\n")[1] in story.text
-    chat_curriculum.write(tmp_path / "conversations.jsonl", conversations)
-    read = open_examples("conversations", tmp_path / "conversations.jsonl", eval_only=True).val
-    assert [[content for _, content in chat.messages] for chat in read] == [
-        [text for turn in turns for text in turn] for turns in conversations
-    ]
-    for [(said, answer)] in chat_curriculum.first_sentences(60):
-        assert said.startswith("Tell me a story") and answer.endswith(".") and answer.count(".") == 1
+def test_the_chat_model_keeps_to_the_world_and_to_its_story_as_its_card_says():
+    result = run_suite("storyworld-chat", *load_pretrained("storyworld-chat"))
+    card = (SHIPPED / "storyworld-chat" / "README.md").read_text(encoding="utf-8")
+    scores = {metric.name: metric for metric in result.metrics}
+    for name, value in SUITE.items():
+        assert value in card, name
+        few = 0.001 if name == "nats per token" else 0.2 if name == "right of ten turns" else 0.02
+        assert scores[name].value == pytest.approx(float(value), abs=few), name
+    assert scores["declined"].low > 0.9 and scores["declined in the world"].value < 0.05
+    assert scores["asked hero and thing"].value > 0.9 and scores["right of ten turns"].value > 8
 
 
 def test_every_shipped_model_has_its_card_measured():

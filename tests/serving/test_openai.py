@@ -181,7 +181,7 @@ def test_the_developer_is_the_system(chat):
     served, client = chat
     texts = [
         client.chat.completions.create(
-            model=served.name, max_tokens=12, seed=3,
+            model=served.name, max_tokens=12, seed=3, temperature=2,
             messages=[{"role": role, "content": "You tell stories."}, {"role": "user", "content": "Tell me a story."}],
         ).choices[0].message.content
         for role in ("system", "developer", "user")
@@ -192,11 +192,14 @@ def test_the_developer_is_the_system(chat):
 def test_a_conversation_that_is_too_long(chat):
     served, client = chat
     asked = {"model": served.name, "max_tokens": 8}
-    long = [{"role": role, "content": "It is windy. " * 12} for role in ("user", "assistant") * 4]
+    long = [{"role": role, "content": "It is windy. " * 40} for role in ("user", "assistant") * 4]
     answer = client.chat.completions.create(**asked, messages=[*long, {"role": "user", "content": "Hello!"}])
-    assert "messages are not read" in answer.choices[0].warnings[0] and answer.usage.prompt_tokens <= 256 - 8
+    assert (
+        "messages are not read" in answer.choices[0].warnings[0]
+        and answer.usage.prompt_tokens <= served.config.context_length - 8
+    )
     with pytest.raises(openai.BadRequestError) as caught:
-        client.chat.completions.create(**asked, messages=[{"role": "user", "content": "It is windy. " * 100}])
+        client.chat.completions.create(**asked, messages=[{"role": "user", "content": "It is windy. " * 300}])
     assert caught.value.code == "context_length_exceeded" and caught.value.param == "messages"
 
 

@@ -61,6 +61,7 @@ def test_whoever_knows_everything_has_ten_of_ten(monkeypatch):
     assert values["right of ten turns"] == 10 and values["turns: german"] == values["turns: question"] == 1
     values = scores(add, lambda messages: "happy", SAMPLE, random.Random(0))  # no story: nothing is right after it
     assert values["turns: story"] == 0 and 0 < values["right of ten turns"] <= 0.5
+    assert values["right of ten: told by the model"] == 0 < values["right of ten: given by the user"]
     values = scores(add, by_heart, SAMPLE, random.Random(0))  # right about the story and happy endings
     assert values["turns: story"] == 1 and 0.3 < values["turns: ending"] < 1 and values["turns: question"] == 0
 

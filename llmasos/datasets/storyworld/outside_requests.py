@@ -80,6 +80,7 @@ OTHER_THINGS = {  # that no story is about
     ).split("; "),
     "val": "airplane; alien; smartphone; zebra; knight; crocodile; skyscraper; bus; zombie; shark; drone".split("; "),
 }
+MADE_UP = ("name", "topic", "other")  # slots that at times get a word that does not exist, so that no list is complete
 WORDINGS = {
     "real world": {
         "train": (
@@ -213,10 +214,13 @@ def _fill(rng: random.Random, split: str, role: str) -> str:
     """A word or phrase for a slot of a wording."""
     if role in ("a", "b"):
         return str(rng.randrange(2, rng.choice((10, 100, 1000))))
-    if role == "name" and split == "train" and rng.random() < 0.4:
-        return made_up_name(rng)
+    made_up = made_up_name(rng) if split == "train" and role in MADE_UP and rng.random() < 0.4 else ""
+    if role == "name" and made_up:
+        return made_up
+    if role == "topic" and made_up:
+        return made_up.lower()
     if role in ("thing", "other"):
-        thing = rng.choice(known_things()) if role == "thing" else rng.choice(OTHER_THINGS[split])
+        thing = rng.choice(known_things()) if role == "thing" else made_up.lower() or rng.choice(OTHER_THINGS[split])
         return f"{'an' if thing[0] in 'aeiou' else 'a'} {thing}"
     choices: dict[str, Any] = {
         "name": NAMES, "famous": FAMOUS, "place": PLACES, "topic": TOPICS, "known": {split: sorted(KNOWN_NAMES)},
@@ -225,11 +229,11 @@ def _fill(rng: random.Random, split: str, role: str) -> str:
 
 
 def made_up_name(rng: random.Random) -> str:
-    """A name that nobody has, or hardly anybody: "Drailo", "Keth". None of those of the world, or of the split val."""
+    """A word that does not exist, such as "Drailo" or "Keth": no name or thing of the world, no name of the split val."""
     while True:
         syllables = [rng.choice(CONSONANTS) + rng.choice(VOWELS) for _ in range(rng.choice((1, 2, 2, 3)))]
         name = ("".join(syllables) + rng.choice(("", "", "n", "l", "s", "r", "th"))).capitalize()
-        if name not in KNOWN_NAMES and name not in NAMES["val"]:
+        if name not in KNOWN_NAMES and name not in NAMES["val"] and name.lower() not in known_things():
             return name
 
 
