@@ -2,13 +2,13 @@
 
     python data/storyworld/chat_dialogues.py [FOLDER]
 
-writes `chat_first.jsonl`, `chat_second.jsonl` and `chat_val.jsonl`, with a conversation about each of some stories. In
+writes `chat_1.jsonl`, `chat_2.jsonl`, `chat_3.jsonl` and `chat_val.jsonl`, each conversation about another story. In
 the first part nearly half of them are about an excerpt, the first sentences of a story: they are short, and teach a
-model to find an answer in what it has read. In the second part most are dialogues about a whole story, of one to ten
-turns, in which about one turn in ten is a request from outside the small world. The others have one turn: the beginning
-of a story, an instruction of storyworld, a request from outside, a question about a story that nobody has told, a
-greeting. Stories of `chat_val.jsonl` have other combinations of hero, plot and thing, and requests from outside have
-other wordings, topics and names.
+model to find an answer in what it has read. In the other parts most are dialogues about a whole story, of one to ten
+turns, in which about one turn in ten is a request from outside the small world. The others have one turn: the
+beginning of a story, an instruction of storyworld, a request from outside, a question about a story that nobody has
+told, a greeting. Stories of `chat_val.jsonl` have other combinations of hero, plot and thing, and requests from
+outside have other wordings, topics and names.
 """
 
 import json
@@ -25,6 +25,7 @@ from llmasos.datasets.storyworld.dialogues import (  # noqa: E402
     HELLO,
     NO_STORY,
     OTHER_WORDINGS,
+    TELL,
     Turn,
     beginning_turn,
     dialogue,
@@ -36,9 +37,13 @@ from llmasos.datasets.storyworld.dialogues import (  # noqa: E402
 
 GREETINGS = ("Hello", "Hello!", "Hi", "Hi!", "Who are you?", "What can you do?", "Good morning", "How are you?", "Help")
 N_TURNS = (1, 2, 3, 4, 6, 8, 10, 10, 10)
-TYPES = "excerpt", "told", "given", "outside", "beginning", "instruction", "no story", "greeting"  # of conversations
-FIRST = 40, 30, 12, 9, 5, 2, 1, 1  # how often each, in percent
-SECOND = 20, 40, 18, 13, 5, 2, 1, 1
+TYPES = "excerpt", "told", "given", "outside", "beginning", "instruction", "no story", "greeting", "greeted"
+PARTS = (  # how often each type of conversation is in a part, in percent
+    (40, 30, 12, 9, 5, 2, 1, 1, 0),
+    (20, 40, 18, 13, 5, 2, 1, 1, 0),
+    (12, 36, 20, 12, 3, 10, 1, 2, 4),
+)
+N_CONVERSATIONS = 64_000, 48_000, 48_000
 
 
 def conversation(rng: random.Random, story: Story, split: str, percent: tuple[int, ...]) -> list[Turn]:
@@ -49,6 +54,9 @@ def conversation(rng: random.Random, story: Story, split: str, percent: tuple[in
         if kind == "told" and rng.random() < 0.15:
             turns[0] = tell_turn(story, rng.choice(OTHER_WORDINGS))
         return turns
+    if kind == "greeted":
+        greeting = Turn("greeting", rng.choice(GREETINGS), HELLO)
+        return [greeting, tell_turn(story, rng.choice((TELL, *OTHER_WORDINGS))), *dialogue(rng, story, split, 3)[1:]]
     if kind == "excerpt":
         return excerpt_dialogue(rng, story, split)
     if kind == "outside":
@@ -70,7 +78,7 @@ def as_typed(rng: random.Random, text: str) -> str:
 
 
 def chat_conversations(
-    split: str, n_stories: int, seed: int = 0, percent: tuple[int, ...] = FIRST
+    split: str, n_stories: int, seed: int = 0, percent: tuple[int, ...] = PARTS[0]
 ) -> Iterator[list[Turn]]:
     """Yield a conversation for each of this many stories of a split, of the corpus `seed`."""
     rng = random.Random(seed)
@@ -94,6 +102,6 @@ def write(file: Path, conversations: Iterator[list[Turn]]) -> None:
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
-    write(folder / "chat_first.jsonl", chat_conversations("train", 64_000))
-    write(folder / "chat_second.jsonl", chat_conversations("train", 48_000, seed=1, percent=SECOND))
+    for part, (n, percent) in enumerate(zip(N_CONVERSATIONS, PARTS, strict=True)):
+        write(folder / f"chat_{part + 1}.jsonl", chat_conversations("train", n, seed=part, percent=percent))
     write(folder / "chat_val.jsonl", chat_conversations("val", 300))

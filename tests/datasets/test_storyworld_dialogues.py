@@ -162,12 +162,14 @@ def test_the_file_has_conversations_of_every_type_and_is_read_as_it_was_written(
     assert {len(turns) for turns in conversations} >= {1, 2, 3, 4, 10}
     kinds = {turn.kind for turns in conversations for turn in turns}
     assert {"story", "question", "german", "not told", "outside", "beginning", "no story", "greeting"} <= kinds
-    parts = [
-        chat_dialogues.chat_conversations("train", 300, 1, percent)
-        for percent in (chat_dialogues.FIRST, chat_dialogues.SECOND)
+    parts = [list(chat_dialogues.chat_conversations("train", 300, 1, percent)) for percent in chat_dialogues.PARTS]
+    whole = [sum(turns[0].kind in ("story", "greeting") for turns in part) for part in parts]  # or a story comes next
+    assert whole[0] < min(whole[1:]) and all(sum(percent) == 100 for percent in chat_dialogues.PARTS)
+    assert [any(turns[0].kind == "greeting" and len(turns) > 1 for turns in part) for part in parts] == [
+        False,
+        False,
+        True,
     ]
-    whole = [sum(turns[0].kind == "story" for turns in part) for part in parts]  # a third, and four in ten
-    assert whole[0] < whole[1] and all(sum(p) == 100 for p in (chat_dialogues.FIRST, chat_dialogues.SECOND))
     chat_dialogues.write(tmp_path / "chat.jsonl", iter(conversations))
     read = open_examples("conversations", tmp_path / "chat.jsonl", eval_only=True).val
     assert [[content for _, content in chat.messages] for chat in read] == [

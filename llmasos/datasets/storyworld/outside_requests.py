@@ -229,7 +229,7 @@ def _fill(rng: random.Random, split: str, role: str) -> str:
 
 
 def made_up_name(rng: random.Random) -> str:
-    """A word that does not exist, such as "Drailo" or "Keth": no name or thing of the world, no name of the split val."""
+    """A word that does not exist, such as "Drailo" or "Keth": no name or thing of the world, no name of "val"."""
     while True:
         syllables = [rng.choice(CONSONANTS) + rng.choice(VOWELS) for _ in range(rng.choice((1, 2, 2, 3)))]
         name = ("".join(syllables) + rng.choice(("", "", "n", "l", "s", "r", "th"))).capitalize()
