@@ -417,7 +417,7 @@ class LLMTrainer:
 
         >>> model = LLMTrainer.from_pretrained("storyworld-chat")
         >>> model.chat("Tell me a story about Emma and a kite.", temperature=0, stop=".")
-        'Emma was small and cheerful and lived in a small house on the hill'
+        'Emma was small and patient and lived in a narrow street behind the market'
 
         Args:
             messages: the user's message, or the conversation so far: {"role": …, "content": …}, in order.

@@ -34,6 +34,7 @@ from lessons.machinery.pictures import curves
 from llmasos import datasets, prompting
 from llmasos.datasets.arithmetic import arithmetic_conversations
 from llmasos.datasets.storyworld import stories
+from llmasos.datasets.storyworld.dialogues import NO_STORY, NOT_TOLD
 from llmasos.evaluation import mean_reciprocal_rank, recall_at_k, retrieval_ranks
 from llmasos.generation import SamplingOptions, generate
 from llmasos.hub import load_pretrained
@@ -513,29 +514,36 @@ def read(texts, options=GREEDY, n=1):
     return [generation.text.strip() for generation in generate(reader, reader_tokenizer, prompts, options, n)]
 
 
-def exact(texts):
-    return sum(answer == truth for answer, truth in zip(read(texts), truths, strict=True)) / len(truths)
+def with_stories(texts):
+    """The reader's answers to all questions, each with a text."""
+    return read([f"{question}\n\n{text}" for question, text in zip(asked, texts, strict=True)])
 
 
-predict("how many of the answers are right without a story? And with the wrong story?")
+def exact(answers):
+    return sum(answer == truth for answer, truth in zip(answers, truths, strict=True)) / len(truths)
+
+
+predict("what does the reader say without a story? And how often does it notice that the story is the wrong one?")
 
 # %%
 best = cosines().argmax(axis=1)
 found = [shelf[best[i]] for i in some]
 hit_rate = sum(best[i] == i for i in some) / len(some)
-closed = exact(asked)
-given = exact([f"{question}\n\n{shelf[i]}" for question, i in zip(asked, some, strict=True)])
-wrong = exact([f"{question}\n\n{shelf[(i + 7) % N]}" for question, i in zip(asked, some, strict=True)])
-with_found = exact([f"{question}\n\n{story}" for question, story in zip(asked, found, strict=True)])
-result("closed book", closed, 0.04, 0.04)
-result("with the right story", given, 0.76, 0.06)
-result("with a wrong story", wrong, 0.075, 0.05)
-result("with the story that was found", with_found, hit_rate * given + (1 - hit_rate) * wrong, 0.1)
+closed_book, with_wrong = read(asked), with_stories([shelf[(i + 7) % N] for i in some])
+given, wrong = exact(with_stories([shelf[i] for i in some])), exact(with_wrong)
+result("closed book: right answers", exact(closed_book), 0.0, 0.02)
+result("closed book: it has no story", closed_book.count(NO_STORY) / len(asked), 1.0, 0.05)
+result("with the right story: right answers", given, 0.76, 0.06)
+result("with a wrong story: right answers", wrong, 0.09, 0.05)
+result("with a wrong story: says so", with_wrong.count(NOT_TOLD) / len(asked), 0.025, 0.05)
+result("with the story that was found", exact(with_stories(found)), hit_rate * given + (1 - hit_rate) * wrong, 0.1)
 
 # %% [markdown]
-# **What to see.** Closed-book answers sound right and are mostly wrong: the model has no way to know, and nothing in
-# its training ever made it say so. With the right story it is right three times out of four, with a wrong one hardly
-# more often than with none. The found story is in between, as the formula says, to within 0.04 in all three seeds.
+# **What to see.** Without a story the reader says that it has none, every time: it was trained on such questions. With
+# the right story it is right three times out of four. With a wrong one it should say "The story does not say.", which it
+# has also learned: in conversations like those of its training, it does so for two out of three questions that a story
+# does not answer. Here it hardly ever does, and answers from whatever it was given. The found story is in between, as
+# the formula says, to within 0.04 in all three seeds.
 
 # %% [markdown]
 # ## 14.7 A text that gives orders
@@ -554,8 +562,8 @@ fooled = sum("next to the old mill" in answer for answer in read(poisoned))
 print(f"{len(where)} questions: {honest} answers right; with the false sentence in the story, {fooled} repeat it")
 
 # %% [markdown]
-# This reader follows the false sentence only now and then (in one case out of nine, here). Do not count on that: it is
-# small, and has read only one type of story.
+# This reader follows the false sentence every time. It has learned to find the place that answers a question, and finds
+# the first one. Nothing in it asks where a sentence comes from.
 #
 # So much for a false fact. It gets worse if the text can pretend to come from somebody else. Suppose a program builds
 # the prompt as a *string*, story and all, and then tokenizes it, special tokens included:
@@ -702,13 +710,13 @@ for n in (1, 3, 5, 9):
     outcome = sum(vote(group[:n]) == truth for group, truth in zip(groups, truths, strict=False)) / len(groups)
     print(f"{n:2d} votes: at least {bound:.2f} predicted, {outcome:.2f} measured")
 single = sum(ballot == truth for group, truth in zip(groups, truths, strict=False) for ballot in group) / len(ballots)
-result("one vote: right answers", single, sum(probabilities) / len(probabilities), 0.07)
+result("one vote: right answers", single, sum(probabilities) / len(probabilities), 0.1)
 result("nine votes: right answers", outcome, bound, 0.12)
 print(f"greedy: {sum(a == t for a, t in zip(read(prompts), truths, strict=False)) / len(prompts):.2f}")
 
 # %% [markdown]
-# **What to see.** The formula predicts what one vote is worth: 0.72, and 0.69 to 0.73 were right. By the bound, nine
-# votes are worth no more, and in the experiment hardly more: 0.70 to 0.74 of 50 questions. Greedy decoding has 0.76.
+# **What to see.** The formula predicts what one vote is worth: 0.73, and 0.66 to 0.74 were right. By the bound, nine
+# votes are worth no more, and in the experiment hardly more: 0.68 to 0.80 of 50 questions. Greedy decoding has 0.80.
 # Why so little? The bound is the same for one vote as for nine, so the questions for which votes help and those for
 # which they hurt balance. And the most common of many answers is the most probable one, which greedy decoding mostly
 # finds without any vote. Here an answer is a few words, read off a text. Voting pays where many different ways lead to

@@ -42,8 +42,8 @@ EXAMPLES = """examples:
 what storyworld-chat answers well, with --temperature 0:
   Tell me a story about Emma and a lantern.
   Does this story have a happy or a sad ending?
-  Where did Leo live? Leo lived above the bakery.
-It is a very small model and only knows its story world. Type /reset before you ask for another story.
+  Where did Leo live? Leo was a shy boy who lived above the bakery.
+It is a very small model that only knows its story world, and declines everything else.
 """
 HELP = """\
 /reset         start a new conversation

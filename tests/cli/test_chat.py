@@ -166,8 +166,8 @@ def test_the_examples_of_the_help_are_answered_as_it_says(talk, capsys):
     shown = capsys.readouterr().out.partition("answers well, with --temperature 0:\n")[2].splitlines()
     questions = [line.strip() for line in shown if line.startswith("  ")]
     _, said, _ = talk("storyworld-chat", *questions[:2], "/reset", questions[2], flags=("--temperature", 0))
-    assert said[0].startswith("Emma was small and cheerful") and "had built a lantern together" in said[0]
-    assert said[0].endswith("no singing in the house.") and said[1:] == ["sad", "above the bakery"]
+    assert said[0].startswith("Emma was small and patient") and "her lantern, which Uncle Otto had built" in said[0]
+    assert said[0].endswith("Emma never forgot that time.") and said[1:] == ["happy", "above the bakery"]
 
 
 def test_a_tool_is_called_while_the_model_answers_and_the_call_is_shown_and_saved(talk, tmp_path, monkeypatch):
