@@ -542,8 +542,8 @@ result("with the story that was found", exact(with_stories(found)), hit_rate * g
 # **What to see.** Without a story the reader says that it has none, every time: it was trained on such questions. With
 # the right story it is right three times out of four. With a wrong one it should say "The story does not say.", which
 # it has also learned: in conversations like those of its training, it does so for two out of three questions that a
-# story does not answer. Here it hardly ever does, and answers from whatever it was given. The found story is in between,
-# as the formula says, to within 0.04 in all three seeds.
+# story does not answer. Here it hardly ever does, and answers from whatever it was given. The found story is in
+# between, as the formula says, to within 0.04 in all three seeds.
 
 # %% [markdown]
 # ## 14.7 A text that gives orders

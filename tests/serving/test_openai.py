@@ -177,12 +177,15 @@ def test_a_reply_is_json_of_the_schema_that_is_asked_for(chat):
     assert {"name", "brave"} == json.loads("".join(chunk.choices[0].delta.content for chunk in stream)).keys()
 
 
+STORY = "Tell me a story about Anna and a kite."
+
+
 def test_the_developer_is_the_system(chat):
     served, client = chat
     texts = [
         client.chat.completions.create(
-            model=served.name, max_tokens=12, seed=3, temperature=2,
-            messages=[{"role": role, "content": "You tell stories."}, {"role": "user", "content": "Tell me a story."}],
+            model=served.name, max_tokens=40, seed=3, temperature=2,
+            messages=[{"role": role, "content": "You tell stories."}, {"role": "user", "content": STORY}],
         ).choices[0].message.content
         for role in ("system", "developer", "user")
     ]  # fmt: skip
