@@ -48,6 +48,7 @@ PARTS: dict[str, dict[str, dict[str, Any]]] = {
     "two heads, q and k normalized": {"recipe": {}, "config": {"n_heads": 2, "qk_norm": True}},
     "squared ReLU": {"recipe": {}, "config": {"activation": "relu2"}},
     "blocks start as the identity": {"recipe": {}, "config": {"zero_init_residual": True}},
+    "an output layer of its own": {"recipe": {}, "config": {"tie_embeddings": False}},
     "value embeddings": {"recipe": {}, "config": {"value_embeddings": True}},
     "embeddings of 2- and 3-grams": {"recipe": {}, "config": {"max_ngram": 3}},
 }

@@ -29,7 +29,7 @@ EXAMPLE_SETTINGS = ("languages", "skip_bad", "train_examples")  # these do not a
 MODEL_SIZES = (
     "context_length", "n_layers", "n_heads", "n_kv_heads", "d_model", "d_ff", "n_experts", "n_active_experts",
 )  # fmt: skip
-MODEL_PARTS = ("positions", "norm", "activation")  # the variants of a block
+MODEL_PARTS = ("positions", "norm", "activation", "tie_embeddings")  # the variants of a model
 FIXED_BY_WEIGHTS = tuple(
     name for name in (*MODEL_SIZES, *MODEL_PARTS) if name != "context_length"
 )  # what weights depend on
@@ -131,6 +131,7 @@ class ModelSettings(Settings):
     activation: str | None = setting(
         None, "the nonlinearity of the feed-forward layers; swiglu has a gate", choices=CHOICES["activation"]
     )
+    tie_embeddings: bool | None = setting(None, "use the token embedding as the output layer, too")
     sliding_window: int | None = setting(
         None, "each token of a GPT attends to this many tokens, the last of which is itself", at_least=1,
         at_most=LARGEST["sliding_window"],
@@ -158,7 +159,7 @@ class ModelSettings(Settings):
             "mup_base_width",
         )  # fmt: skip
         overrides = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
-        return {**overrides, "tie_embeddings": False} if self.mup_base_width else overrides  # muP requires it
+        return {"tie_embeddings": False, **overrides} if self.mup_base_width else overrides  # muP requires it
 
 
 @dataclass(frozen=True)

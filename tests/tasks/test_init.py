@@ -91,11 +91,12 @@ def test_a_chat_template_gives_a_pretrained_model_its_special_tokens(capsys):
     task = task_class(recipe.task).setup(recipe)
     old, n = load_tensors(model_folder("runs/text") / "model.safetensors"), task.tokenizer.vocab_size
     new = weights_of(task.build_model())
-    (name,) = [name for name in old if len(old[name]) == n - 2]
-    assert torch.equal(new[name][: n - 2], old[name])
-    end = old[name][task.tokenizer.end_of_text]
-    assert torch.equal(new[name][n - 2], end) and torch.equal(new[name][n - 1], end)
-    assert all(torch.equal(new[other], old[other]) for other in old if other != name)
+    resized = [name for name in old if len(old[name]) == n - 2]  # both embeddings of tokens, and the output layer
+    assert {"token_embedding.weight", "lm_head.weight"} <= {name.removeprefix("model.") for name in resized}, resized
+    for name in resized:
+        end = old[name][task.tokenizer.end_of_text]
+        assert torch.equal(new[name], torch.stack([*old[name], end, end]))
+    assert all(torch.equal(new[other], old[other]) for other in old if other not in resized)
     assert train(*flags, "--chat-template", "chatml", "--steps", "1", "--out", "runs/chat") == 0
     assert "template chatml" in capsys.readouterr().out
     tokenizer = load_tokenizer(model_folder("runs/chat"))

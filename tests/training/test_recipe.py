@@ -92,6 +92,13 @@ def test_dropout_may_be_changed_with_init_since_it_changes_no_size():
     assert recipe.model.overrides == {"dropout": 0.1}
 
 
+@pytest.mark.parametrize("tied", [True, False, None])
+def test_the_output_layer_is_tied_as_the_flag_says_and_with_mup_only_if_it_says_so(tied):
+    flags = {} if tied is None else {"tie_embeddings": tied}
+    assert make_recipe(**flags).model.overrides == flags
+    assert make_recipe(**flags, mup_base_width=32).model.overrides["tie_embeddings"] is (tied or False)
+
+
 def test_named_recipes_are_sound_and_say_what_to_expect():
     for name, named in RECIPES.items():
         recipe = named_recipe(name)
