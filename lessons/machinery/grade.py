@@ -109,7 +109,7 @@ def grade(
     """
     if lacking := confinement.missing():
         names = " and no ".join(lacking)
-        log(f"Warning: this system has no {names}: only Python holds submissions back. See lessons/README.md.")
+        log(f"Warning: this system has no {names}: only Python restricts submissions. See lessons/README.md.")
     submissions = find_submissions(folder, only)  # reads everything before any of it runs
     seeded = {lesson.name: Lesson(lesson.folder, seed) for _, lesson, _ in submissions}
     for lesson in seeded.values():

@@ -5,7 +5,7 @@ Four layers, each used where the machine supports it:
 1. **Namespaces** (Linux, where ordinary users may create them): a network without connections, a separate process
    tree, which the kernel kills as a whole when its first process ends, and a private folder in memory, which holds
    LARGEST_FOLDER bytes and MOST_FILES files.
-2. **Resource limits** (Linux, macOS): memory, processor time, the size and number of open files.
+2. **Resource limits** (Linux, macOS): processor time, the size and number of open files; on Linux also memory.
 3. **Landlock and seccomp** (Linux, see `confinement.py`): no files except Python's own and those in that folder, and no
    other program, process, thread, connection or signal, not even from machine code.
 4. **Python's own entry points** (everywhere): an audit hook, to which Python reports what it is about to do, and

@@ -41,7 +41,7 @@ largest_so_far = Exercise(
     reference=lambda x: x.cummax(0).values,
     section="NN.1",
     cases=[
-        # the smallest first: a student sees the first that fails
+        # small ones first: a student sees the first case that fails
         Case("three numbers", x=torch.tensor([2.0, 9.0, 4.0])),
         Case("falling numbers", x=torch.tensor([5.0, 3.0, 1.0])),
         # one for each promise of the docstring: sizes, signs, ties, layout, large numbers
