@@ -74,23 +74,24 @@ def create_app(
 
     Args:
         model: a folder, the name of a shipped model or of one on the Hugging Face hub; or an engine.
-        name: of the model in requests (None = its own name, or the last part of its folder's).
+        name: the model's name in requests (None = its own name, or the last part of its folder's).
         quantize: "int8" stores the weights in a quarter of the memory, "int4" in about a sixth.
         adapter: a LoRA adapter of the model, by its folder or its run; it is merged into the model.
         device: "auto", "cpu", "cuda" or "mps".
-        api_key: required of requests as `Authorization: Bearer …` (None = the environment variable LLMASOS_API_KEY,
-            or no key if it is not set).
+        api_key: the key that requests must send as `Authorization: Bearer …` (None = the environment variable
+            LLMASOS_API_KEY, or no key if it is not set).
         hosts: the host names that requests may use, without port, or ["*"] for any. None = any if an API key is
             required, otherwise the names of this machine only: a page of another site could resolve its own name to
             this machine's address and read what the model writes ("DNS rebinding").
-        allow_origins: whose pages may use the server from a browser, for example ["http://localhost:3000"], or ["*"]
-            for any page of the web, which without an API key means anyone whose page you visit.
-        max_batch, max_waiting: how many requests are decoded at once (None: see `default_batch`), and how many more may
-            wait.
-        max_tokens: how many tokens a request may ask for.
-        max_body: how many bytes a body may have.
-        request_seconds: how long a request may take.
-        page_size: how many tokens a page of the KV cache has (None = every request has a slot for a whole context).
+        allow_origins: the origins whose pages may use the server from a browser, for example
+            ["http://localhost:3000"], or ["*"] for any web page, which without an API key means anyone whose page you
+            visit.
+        max_batch, max_waiting: the number of requests that are decoded at once (None: see `default_batch`), and the
+            number of those that may wait.
+        max_tokens: the maximum number of tokens that a request may ask for.
+        max_body: the maximum size of a body in bytes.
+        request_seconds: the time limit of a request.
+        page_size: the number of tokens in a page of the KV cache (None = every request has a slot for a whole context).
         examples: inputs to try on the page, such as [["Once there was"]] (None = those of the model's card).
 
     Raises:
@@ -125,8 +126,8 @@ class App:
 
     Attributes:
         served: the model under its name.
-        engine: runs it.
-        routes: those that the model supports.
+        engine: the engine that runs it.
+        routes: the routes that the model supports.
     """
 
     def __init__(

@@ -85,16 +85,16 @@ class Engine:
         """Make an engine; `start` starts its thread.
 
         Args:
-            model: of any family; `submit` needs a GPT.
-            tokenizer: the one that the model was trained with.
-            max_batch: how many requests are decoded at once (None: see `default_batch`; 64 with pages).
-            max_waiting: how many requests, and how many jobs, may wait in the queue.
-            prefill_budget: how many prompt tokens one step reads at most.
-            request_seconds: how long a request may take, from its arrival.
-            context_length: tokens per slot of the KV cache (None = the model's context, but at most 4096).
-            metrics: where to count.
-            page_size: how many tokens a page of the KV cache has (None = slots for whole contexts).
-            n_pages: how many pages there are at most (None: as much memory as the slots of `default_batch` take).
+            model: a model of any family; `submit` needs a GPT.
+            tokenizer: the tokenizer that the model was trained with.
+            max_batch: the number of requests that are decoded at once (None: see `default_batch`; 64 with pages).
+            max_waiting: the number of requests, and of jobs, that may wait in the queue.
+            prefill_budget: the maximum number of prompt tokens that one step reads.
+            request_seconds: the time limit of a request, from its arrival.
+            context_length: the tokens per slot of the KV cache (None = the model's context, but at most 4096).
+            metrics: the metrics to update.
+            page_size: the number of tokens in a page of the KV cache (None = slots for whole contexts).
+            n_pages: the maximum number of pages (None: as much memory as the slots of `default_batch` take).
 
         Raises:
             UserError: a number is out of range.
@@ -203,9 +203,9 @@ class Engine:
 
         Args:
             prompts: texts or token ids.
-            options: how to sample and when to stop.
-            n: how many continuations per prompt.
-            alternatives: how many of the most likely tokens to record at each position.
+            options: the sampling options.
+            n: the number of continuations per prompt.
+            alternatives: the number of most likely tokens to record at each position.
 
         Returns:
             n requests for each prompt, sample 0 first.
@@ -250,7 +250,7 @@ class Engine:
 
         Args:
             job: the function.
-            seconds: how long to wait for its turn (None = request_seconds).
+            seconds: the maximum time to wait for its turn (None = request_seconds).
 
         Raises:
             QueueFull, ShuttingDown: as `submit`; QueueFull also if its turn did not come in time.

@@ -15,7 +15,7 @@ class QueueFull(UserError):
     """The queue has no room for this request.
 
     Attributes:
-        retry_after: after how many seconds it is worth trying again.
+        retry_after: the seconds after which it is worth trying again.
     """
 
     def __init__(self, message: str, retry_after: float):
@@ -54,12 +54,12 @@ class GeneratedToken(NamedTuple):
 
 
 class Event(NamedTuple):
-    """What is new since the last event.
+    """The news since the last event.
 
     Attributes:
-        text: what can be shown now. It may lag behind the tokens (an incomplete character, or what may become a stop
-            string).
-        tokens: one, or several if the reader is slower than the model.
+        text: the text that can be shown now. It may lag behind the tokens (an incomplete character, or a possible
+            beginning of a stop string).
+        tokens: the new token, or several if the reader is slower than the model.
         finish_reason: None while the request is running; at the end "stop" or "length", or "cancelled".
         warnings: sentences for the user.
     """
@@ -75,9 +75,9 @@ class GenerationRequest(SequenceState):
     """A sequence that a client waits for. Made by `Engine.submit`; only the engine uses the fields of `SequenceState`.
 
     Attributes:
-        stream: turns this request's tokens into text.
-        n_alternatives: how many alternatives to record for each token.
-        deadline: when the request must have ended, on the clock of `time.monotonic`.
+        stream: the stream that turns this request's tokens into text.
+        n_alternatives: the number of alternatives to record for each token.
+        deadline: the time by which the request must have ended, on the clock of `time.monotonic`.
         text, tokens, warnings, finish_reason: the result, complete once the request has ended.
         context_shift_reported: whether a warning about a full context has been sent.
     """

@@ -32,14 +32,14 @@ def default_name(model: str | Path) -> str:
 
 @dataclass
 class ServedModel:
-    """A running model as the routes see it.
+    """A running model, as used by the routes.
 
     Attributes:
-        name: of the model in requests.
-        engine: runs the model.
-        max_tokens: how many tokens a request may ask for.
+        name: the model's name in requests.
+        engine: the engine that runs the model.
+        max_tokens: the maximum number of tokens that a request may ask for.
         examples: inputs to try on the page, each with one text, or with a question and its text.
-        created: when it was loaded, in Unix time.
+        created: the time when it was loaded, in Unix time.
     """
 
     name: str
@@ -107,9 +107,9 @@ class ServedModel:
         """The field `warnings` of a response to a text of n tokens; empty if the model reads all of it.
 
         Args:
-            n_tokens: of the text.
-            what_is_read: of a text that is too long.
-            longest: the most tokens that are read; None = the model's context.
+            n_tokens: the number of tokens of the text.
+            what_is_read: the part of a long text that is read, in words.
+            longest: the maximum number of tokens that are read; None = the model's context.
         """
         context_length = self.config.context_length
         if n_tokens <= min(longest or context_length, context_length):

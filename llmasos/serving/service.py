@@ -40,7 +40,7 @@ class LLMServing:
     Attributes:
         model: the network, in evaluation mode.
         tokenizer: the one that the model was trained with.
-        name: where the model came from.
+        name: the name or folder that the model was loaded from.
         examples: inputs to try on the page.
     """
 
@@ -105,9 +105,10 @@ class LLMServing:
         """Make a service with this model; its `start` starts it.
 
         Args:
-            host: where to listen; "127.0.0.1" can be reached from this machine only, "0.0.0.0" from everywhere.
+            host: the address where to listen; "127.0.0.1" can be reached from this machine only, "0.0.0.0" from
+                everywhere.
             port: 0 chooses a free one; `service.url` then has it.
-            max_connections: how many clients may be connected at once.
+            max_connections: the number of clients that may be connected at once.
             api_key, name, hosts, allow_origins, max_batch, max_waiting, max_tokens, max_body, request_seconds,
                 page_size: as in `create_app`.
         """
@@ -154,10 +155,10 @@ class Service(Client):
 
         Args:
             serving: the model.
-            make_app: makes the application, with a running engine.
+            make_app: the function that makes the application, with a running engine.
             host, port, max_connections: as in `create_service`.
-            timeout: how many seconds our own requests wait while nothing arrives. It is longer than a request may take,
-                so that the server is the one to report that a request took too long.
+            timeout: the seconds that our own requests wait while nothing arrives. It is longer than a request may take,
+                so that the server reports requests that take too long.
         """
         self.serving, self.host, self.port, self.max_connections = serving, host, port, max_connections
         self._make_app, self._timeout = make_app, timeout

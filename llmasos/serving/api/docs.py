@@ -1,8 +1,8 @@
 """`/docs`: the routes, their fields and a request to try, as a page for people.
 
-Everything on it comes from where the server itself takes it: the routes, what validates their bodies (`validators.py`)
-and the examples of `capabilities.py`. So it cannot promise what the server does not do, and it names nothing of the
-model: the page is public, like the one at `/`.
+Everything on it comes from the server's own definitions: the routes, the validators of their bodies (`validators.py`)
+and the examples of `capabilities.py`. So it cannot promise anything that the server does not do. It reveals nothing
+about the model, because the page is public, like the one at `/`.
 """
 
 import json
@@ -35,8 +35,8 @@ def docs_page(served: ServedModel, routes: Sequence[Route], base_url: str, requi
 
     Args:
         served: the model, on which the bodies depend.
-        routes: those that the model supports.
-        base_url: the server's URL as the reader knows it, for the examples.
+        routes: the routes that the model supports.
+        base_url: the server's URL from the reader's point of view, for the examples.
         requires_key: whether requests need an API key.
     """
     routes = sorted(routes, key=lambda route: route.make_body is None)  # the model's capabilities first
@@ -104,7 +104,7 @@ def section(served: ServedModel, route: Route, base_url: str, requires_key: bool
 
 
 def rows_of(body: Object, prefix: str = "") -> Iterator[Row]:
-    """Every field of a body, each followed by those of the objects in it."""
+    """Yield every field of a body, each followed by the fields of the objects in it."""
     for name, field in body.fields.items():
         yield Row(prefix + name, field)
         for inner, suffix in objects_in(field.validator):

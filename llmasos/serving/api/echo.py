@@ -5,7 +5,7 @@ This is how a program scores a text instead of generating one:
     {"prompt": "Paul lived by the river.", "echo": true, "logprobs": 1, "max_tokens": 0}
 
 The sum of the log probabilities of an answer's tokens is what evaluation harnesses compare between several answers.
-They also write `<|endoftext|>` before a text whose first token is to be scored. So a special token at the start of such
+They also put `<|endoftext|>` before a text whose first token is to be scored. So a special token at the start of such
 a prompt is read as that token; everywhere else in a text its name is ordinary text, so that nobody can inject one.
 """
 
@@ -29,9 +29,9 @@ class Echo:
 
     Attributes:
         text: the prompt's text.
-        tokens: as far as they are part of the text; () if no log probabilities were asked for. The first has none,
-            unless the model's begin-of-text token is before it.
-        offsets: where each token begins in the text, in characters.
+        tokens: the tokens that are part of the text; () if no log probabilities are requested. The first token has no
+            log probability, unless the model's begin-of-text token is before it.
+        offsets: the start of each token in the text, in characters.
     """
 
     text: str = ""
@@ -43,12 +43,12 @@ def read_prompts(request: Request, prompts: Sequence[str | list[int]], alternati
     """The echo of each prompt.
 
     Args:
-        request: whose client waits.
+        request: the request whose client is waiting.
         prompts: texts or token ids.
-        alternatives: the number of most likely tokens to add at each position; None = no log probabilities, either.
+        alternatives: the number of most likely tokens to add at each position; None = no log probabilities at all.
 
     Raises:
-        RequestError: a prompt whose tokens are to be scored does not fit the context, or they are too many.
+        RequestError: a prompt to be scored does not fit the context, or there are too many tokens.
         QueueFull, ShuttingDown: as `Request.run`.
     """
     served = request.served

@@ -27,7 +27,7 @@ def option_field(option: dataclasses.Field, default: Any, at_most: int = 0) -> F
     Args:
         option: the option.
         default: the model's recommendation.
-        at_most: a limit of the server's, where the option has none.
+        at_most: the server's limit if the option has none.
     """
     limits = option.metadata
     low, high, off = limits["at_least"], limits["at_most"] or at_most, limits["off"]

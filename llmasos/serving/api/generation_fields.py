@@ -75,11 +75,11 @@ def generate(
     Args:
         request: a request with `n`, `stream` and `stream_options` among its values.
         prompts: texts or token ids.
-        options: how to sample and when to stop.
+        options: the sampling options.
         alternatives: the number of alternatives to record for each token.
         head: the first fields of the response, and of each event of a stream.
-        render: makes the route's own fields of each text.
-        warnings: sentences for the user that come with each text, before the engine's own.
+        render: the function that makes the route's own fields from each text.
+        warnings: sentences for the user that precede the engine's own with each text.
 
     Raises:
         RequestError: the request asks for too much.

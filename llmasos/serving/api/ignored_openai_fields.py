@@ -1,8 +1,8 @@
 """Fields of OpenAI's API that this server does not implement, and the values with which they are accepted anyway.
 
-Programs written for OpenAI's API, or for vLLM's version of it, send such fields out of habit. What cannot change the
-answer is accepted; any other value is refused by name: a program that asks for a sound and gets prose instead would be
-harder to fix.
+Programs written for OpenAI's API, or for vLLM's version of it, routinely send such fields. Values that cannot change
+the answer are accepted; any other value is rejected by name, because a program that requests audio and silently gets
+text would be harder to debug.
 """
 
 from typing import Any
@@ -21,7 +21,7 @@ def inert_fields(*rows: tuple[str, Harmless, str]) -> tuple[Field, ...]:
     """Fields without an effect.
 
     Args:
-        rows: the name of each, its harmless values, and why it has no effect.
+        rows: the name of each field, its harmless values, and the reason why it has no effect.
     """
     return tuple(
         Field(name, Ignored(harmless), f"ignored: {reason}")

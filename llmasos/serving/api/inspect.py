@@ -8,7 +8,7 @@
     inspect_model(model, tokenizer, "Anna lost a key. Then", "patching", corrupted="Paul lost a key. Then")
     inspect_model(translator, tokenizer, "ein Hund", "attention", attention_type="cross_attention", target="a dog")
 
-The numbers come from `llmasos/interpret`; a view is made of them in `text_views`, `trace`, `interventions` or `probe`.
+The numbers come from `llmasos/interpret`; `text_views`, `trace`, `interventions` and `probe` turn them into views.
 This file turns a text into the model's input and limits its size: attention has a number for every pair of tokens, and
 other clients wait meanwhile. Everything that uses the model goes through `run` in small jobs, which the server passes
 to the engine's thread.
@@ -156,16 +156,16 @@ def inspect_model(
         tokenizer: the one that the model was trained with.
         input: a string, or token ids (which are read as they are), or the messages of a conversation.
         show: one of `VIEWS`.
-        layer: whose attention, or after which the probe reads the stream, from 0.
+        layer: the layer whose attention is shown, or after which the probe reads the stream, counted from 0.
         attention_type: one of `ATTENTION_TYPES`; None = self-attention, or cross-attention if there is a target.
         target: for a translator, the translation of the input.
         n: the number of alternatives to return for each token, up to 20.
         head: for the forward trace, the attention head to show, from 0.
-        options: for the forward trace of a GPT, how the token is sampled; None = the model's recommendation.
-        ablation: "mean" or "zero", what replaces the part that is ablated.
+        options: for the forward trace of a GPT, the sampling options; None = the model's recommendation.
+        ablation: the replacement of the ablated part, "mean" or "zero".
         corrupted: for the view "patching", the text into which the activations of the input are patched.
         kind: the kind of these activations, "residual", "attention" or "feed_forward".
-        run: runs each job that uses the model, and returns its result.
+        run: the function that runs each job with the model, and returns its result.
 
     Returns:
         "object": "inspection", "show" and, with T and S numbers of tokens, H heads, L layers,

@@ -1,7 +1,7 @@
-"""The views `ablation` and `patching` of `/v1/inspect`: what the model predicts when a part of it is changed.
+"""The views `ablation` and `patching` of `/v1/inspect`: the model's predictions when a part of it is changed.
 
-Both follow one prediction, as the forward trace does: of a GPT the token after the text, of a BERT the one at the first
-[MASK]. The numbers are those of `interpret/patching.py`; this file adds what the model would then say.
+Both follow one prediction, as the forward trace does: a GPT's token after the text, or a BERT's at the first [MASK].
+The numbers come from `interpret/patching.py`; this file adds the changed predictions.
 """
 
 import math
@@ -34,10 +34,10 @@ PASSES_PER_JOB = 4
 
 
 class Readout:
-    """A metric of the logits that also keeps what the model predicts there.
+    """A metric of the logits that also keeps the model's prediction.
 
     Attributes:
-        logprobs: (V,) of the last logits.
+        logprobs: the log probabilities (V,) of the last logits.
     """
 
     def __init__(self, position: int, vocab_size: int, token: int = 0, other: int | None = None):
@@ -113,7 +113,7 @@ def ablated_cells(
 def patching_view(
     model: Model, tokenizer: Tokenizer, ids: Sequence[int], corrupted: Sequence[int], kind: str, run: Run
 ) -> dict[str, Any]:
-    """The effect of each activation of a text when it is put into another text.
+    """The effect of patching each activation of one text into another.
 
     The measure is the logit difference of two tokens: the one whose probability is higher by most in the clean text,
     and the one whose probability is higher by most in the corrupted one.
@@ -122,12 +122,12 @@ def patching_view(
         model: a GPT or a BERT with the output layer of its pretraining.
         tokenizer: the model's.
         ids: the clean text, from which the activations are taken.
-        corrupted: the text into which they are put.
+        corrupted: the text into which they are patched.
         kind: the kind of the activations, one of `PATCHING_KINDS`.
         run: runs a job that uses the model.
 
     Raises:
-        UserError: the texts do not have the same number of tokens, or are the same, or their [MASK]s are apart.
+        UserError: the texts have different numbers of tokens, or are equal, or have their [MASK] at different positions.
     """
     if len(ids) != len(corrupted):
         raise UserError(

@@ -1,7 +1,7 @@
 """`/openapi.json`: the requests and responses of this server, for programs that generate clients, tests or pages.
 
-Bodies are described by what validates them (`validators.py`), so the document cannot promise what the server does not
-do. The schemas of responses are defined next to the handlers, with the few helpers below.
+Bodies are described by their validators (`validators.py`), so the document cannot promise anything that the server does
+not do. The schemas of responses are defined next to the handlers, with the few helpers below.
 The format: https://spec.openapis.org/oas/v3.1.0
 """
 
@@ -50,7 +50,7 @@ def openapi_document(served: ServedModel, routes: Sequence[Route], version: str,
 
     Args:
         served: the model, on which the bodies depend.
-        routes: those that the model supports.
+        routes: the routes that the model supports.
         version: the library's version.
         requires_key: whether requests need an API key.
     """

@@ -32,10 +32,10 @@ def stream(
     """A response that shows texts while they are generated.
 
     Args:
-        request: from the client.
+        request: the client's request.
         generations: the engine's requests.
-        chunk: makes what is sent for an event of the text with this number.
-        last_chunks: makes what is sent once all have ended.
+        chunk: the function that makes the data to send from a text's number and an event.
+        last_chunks: the function that makes the data to send once all have ended.
 
     Raises:
         QueueFull, ShuttingDown, RequestFailed: before the first event; the response then has the right status.
@@ -59,8 +59,8 @@ def merged_events(generations: Sequence[GenerationRequest]) -> Iterator[tuple[in
     all the tokens of that time. Thirty milliseconds go unnoticed, but every event wakes up a thread, which takes the
     interpreter from the model's thread: with an event per token, sixteen streams get a third fewer tokens in total.
 
-    Of several texts we wait for the first that has not ended: the batch admits them in order and gives each one token
-    per step. Others can only be ahead of it while its own prompt is being prefilled.
+    With several texts, we wait for the first one that has not ended: the batch admits them in order and gives each one
+    token per step. Others can only be ahead of it while its own prompt is being prefilled.
     """
     readers = {number: generation.events() for number, generation in enumerate(generations)}
     while readers:

@@ -1,12 +1,12 @@
 """Tools in the chat API, in OpenAI's format: the tools in a request, and the calls in a reply.
 
-The client runs its own functions. The model reads what they are, in the system message or as its own chat template
-writes them. Where it writes a call, the reply ends, and the call is sent as `tool_calls` with the finish reason
-"tool_calls". The client appends that message and one of the role "tool" with the result, and asks again. A call that
-never ends, is not JSON, or is of a function that the request does not allow is sent as text.
+The client runs its own functions. The model reads their descriptions, in the system message or in the form of its own
+chat template. When it writes a call, the reply ends, and the call is sent as `tool_calls` with the finish reason
+"tool_calls". The client appends that message and one with the role "tool" and the result, and sends a new request. A
+call that never ends, is not JSON, or is to a function that the request does not allow is sent as text.
 
-If `tool_choice` is "required" or a function, the reply is a call, whatever the model would have written: tokens that
-would make it anything else, or its arguments something that the function's JSON schema does not allow, are impossible.
+If `tool_choice` is "required" or a function, the reply is always a call: tokens that would make it anything else, or
+give it arguments that the function's JSON schema does not allow, are impossible.
 """
 
 import functools
@@ -65,7 +65,7 @@ def descriptions_of(values: dict[str, Any]) -> list[dict[str, Any]]:
     """The tools that the model may call, as the client describes them; none if it must not call any.
 
     Raises:
-        RequestError: `tool_choice` asks for a tool that is not there.
+        RequestError: `tool_choice` names a tool that does not exist.
     """
     tools = [
         {"type": tool["type"], "function": {k: v for k, v in tool["function"].items() if v is not None}}
@@ -92,7 +92,7 @@ def forced_call(values: dict[str, Any], call_format: CallFormat) -> Grammar | No
     """The grammar of the call that `tool_choice` asks for; None if it forces none.
 
     Raises:
-        RequestError: there is something else that the reply must be, or the parameters of a function cannot be kept.
+        RequestError: another field contradicts the call, or a function's parameters cannot be enforced.
     """
     choice = values["tool_choice"]
     if choice != "required" and not isinstance(choice, dict):

@@ -1,4 +1,4 @@
-"""The view `forward_trace` of `/v1/inspect`: how one token is made, from the text to the sampled token."""
+"""The view `forward_trace` of `/v1/inspect`: how one token is computed, from the text to the sampled token."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -28,15 +28,15 @@ def trace_view(
     options: SamplingOptions,
     run: Callable[[Callable[[], Any]], Any],
 ) -> dict[str, Any]:
-    """Follow one prediction: of a GPT the token after the text, of a BERT the one at the first [MASK].
+    """Follow one prediction: a GPT's token after the text, or a BERT's at the first [MASK].
 
     Args:
         model: a GPT or a BERT with the output layer of its pretraining.
         tokenizer: the model's.
         ids: the text.
         head: the attention head to show.
-        options: how a GPT's token is sampled. A BERT's most likely token is taken.
-        run: runs a job that uses the model.
+        options: the sampling options of a GPT. For a BERT, the most likely token is taken.
+        run: the function that runs a job with the model.
 
     Raises:
         UserError: as `forward_trace`, or as `predicted_position`.

@@ -51,7 +51,7 @@ class Validator(ABC):
         """Validate a value and return it as the routes use it.
 
         Args:
-            value: from JSON.
+            value: the value, from JSON.
             where: the field, for the error message; "" for the body as a whole.
 
         Raises:
@@ -79,9 +79,9 @@ class Text(Validator):
     """A string.
 
     Attributes:
-        min_length, max_length: in characters.
-        not_blank: whether it must hold something other than white space.
-        contains: a substring that it must hold.
+        min_length, max_length: the allowed length, in characters.
+        not_blank: whether it must contain something other than white space.
+        contains: a substring that it must contain.
     """
 
     min_length: int = 0
@@ -157,7 +157,7 @@ class Number(Validator):
 
     Attributes:
         low, high: the range.
-        or_value: a value outside the range that is allowed, too.
+        or_value: another allowed value, outside the range.
     """
 
     low: float
@@ -224,7 +224,7 @@ class Unsupported(Validator):
 
     Attributes:
         harmless: the allowed values; (None,) = only null.
-        reason: why there are no others, or what to do instead.
+        reason: the reason why there are no others, or what to do instead.
     """
 
     harmless: tuple[Any, ...]
@@ -325,7 +325,7 @@ class AnyOf(Validator):
 
     Attributes:
         options: the types, in the order in which they are tried.
-        description: in words, of all of them together (None = their own words).
+        description: a description of all of them together (None = their own descriptions).
     """
 
     options: tuple[Validator, ...]
@@ -350,12 +350,12 @@ class Field:
     """A named value in an object.
 
     Attributes:
-        name: in the JSON.
-        validator: what it must be.
-        help: what it does, in a sentence or less.
-        default: what it is if it is left out or null.
+        name: the name in the JSON.
+        validator: the validator of the value.
+        help: the effect, in a sentence or less.
+        default: the value if it is left out or null.
         required: whether it must be present. It may be null only if it has a default.
-        example: of a required field's value, where `capabilities.py` has no example of the whole body.
+        example: an example of a required field's value, if `capabilities.py` has no example of the whole body.
     """
 
     name: str

@@ -35,7 +35,7 @@ class Prediction:
     Attributes:
         text: the generated text, the answer ("" if there is none), the label, or the text with its masks filled in.
         raw: the server's JSON.
-        line: the prediction for a person to read; None = the text.
+        line: the prediction in a readable form; None = the text.
     """
 
     text: str
@@ -50,10 +50,10 @@ class Client:
     """Sends requests to a server. Several threads may use it at once.
 
     Args:
-        url: of the server, "http://HOST:PORT" or "https://…".
-        api_key: if the server requires one.
-        timeout: after how many seconds of silence to give up.
-        retries: how often to retry if there is no connection, or the server is busy or starting.
+        url: the server's URL, "http://HOST:PORT" or "https://…".
+        api_key: the API key, if the server requires one.
+        timeout: the seconds of silence after which to give up.
+        retries: the number of retries if there is no connection, or the server is busy or starting.
 
     Every method raises `ServerError`, with the HTTP `status`, if the server returns an error or cannot be reached.
 

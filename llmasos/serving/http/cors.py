@@ -2,9 +2,9 @@
 
 A browser names the origin of a page (its scheme, host and port) in every request that the page's script sends to
 another origin, and shows the response to the script only if its headers allow that origin. Before a request with JSON
-or with a key it asks first, with a "preflight" request of the method OPTIONS.
+or with a key, it first sends a "preflight" request with the method OPTIONS.
 
-No origin is allowed by default. Allowing one lets its pages do here whatever their visitor could do; the API key, if
+No origin is allowed by default. Allowing one lets its pages do here whatever their visitors can do; the API key, if
 there is one, is still required. Credentials are never allowed: the server has no cookies, and a page that has the key
 sends it itself.
 """
@@ -36,7 +36,7 @@ class AllowedOrigins:
     """
 
     def __init__(self, origins: Sequence[str]):
-        """Normalize a list of origins; "*" stands for any. Raises UserError for what is not an origin."""
+        """Normalize a list of origins; "*" means any. Raises UserError for an item that is not an origin."""
         self.origins = frozenset(map(normalize_origin, origins))
 
     def allows(self, origin: str) -> bool:
@@ -47,7 +47,7 @@ class AllowedOrigins:
         """The headers of a response to a page.
 
         Args:
-            origin: of the page, as its browser sent it; None = the request had none.
+            origin: the page's origin, as sent by its browser; None = the request had none.
         """
         if not self.origins:
             return ()
@@ -89,7 +89,7 @@ def is_preflight(environ: Environ) -> bool:
 
 
 def normalize_origin(origin: str) -> str:
-    """An origin as browsers write it: lower case, without the scheme's own port and without a slash at the end.
+    """Write an origin like browsers do: in lower case, without the scheme's default port or a slash at the end.
 
     >>> normalize_origin("HTTPS://App.Example.com:443/"), normalize_origin("app://obsidian.md"), normalize_origin("*")
     ('https://app.example.com', 'app://obsidian.md', '*')

@@ -29,9 +29,9 @@ class RequestError(UserError):
 
     Attributes:
         param: the field at fault, such as "messages[0].role"; None for the request as a whole.
-        status: of HTTP.
+        status: the HTTP status.
         code: one word for programs.
-        headers: of the response.
+        headers: the headers of the response.
     """
 
     def __init__(

@@ -30,9 +30,9 @@ class Request:
     Attributes:
         served: the model.
         values: the validated body, by field name; {} if the route takes none.
-        path_suffix: what follows the path of a route that ends in "/".
-        environ: everything else about the request, as WSGI has it.
-        deadline: when the work on it must have ended, on the clock of `time.monotonic`.
+        path_suffix: the part of the path after that of a route that ends in "/".
+        environ: everything else about the request, in WSGI's form.
+        deadline: the time by which the work on it must have ended, on the clock of `time.monotonic`.
     """
 
     served: ServedModel
@@ -114,14 +114,14 @@ class Route:
     """One method of one path.
 
     Attributes:
-        method, path: of the request. A path that ends in "/" matches all longer paths that begin with it ("/" itself
-            does not).
-        handler: is called with the request.
-        summary: what the route is for, in one sentence.
-        capability: what the model must be able to do; None = any model will do.
-        make_body: makes the schema of the body for a model; None = the route takes no body.
-        response_schema: of the response, as JSON Schema; None = the response is not JSON.
-        content_type: of a response that is not JSON.
+        method, path: the request's method and path. A path that ends in "/" matches all longer paths that begin with
+            it ("/" itself does not).
+        handler: the function that is called with the request.
+        summary: the purpose of the route, in one sentence.
+        capability: the capability that the model must have; None = any model will do.
+        make_body: the function that makes the schema of the body for a model; None = the route takes no body.
+        response_schema: the JSON Schema of the response; None = the response is not JSON.
+        content_type: the type of a response that is not JSON.
         streams: whether the response can be a stream of events.
         public: whether the route needs no API key.
     """
@@ -168,7 +168,7 @@ def parse_body(environ: Environ, max_body: int) -> Any:
 
 
 def content_length(environ: Environ, max_body: int) -> int:
-    """How many bytes to read: the Content-Length, or one more than the limit if only the end of the body will tell."""
+    """The number of bytes to read: the Content-Length, or one more than the limit if the length is unknown."""
     length = environ.get("CONTENT_LENGTH", "")
     if not length:
         return max_body + 1 if environ.get("wsgi.input_terminated") else 0

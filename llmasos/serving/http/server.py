@@ -4,11 +4,11 @@
        │
        └─ a thread per connection: read the request → call the application → write the response → close
 
-One connection carries one request. That costs a client a few more packets, and there is nothing to get wrong about
-where one request ends and the next begins. A waiting thread costs little, so hundreds of them may wait for the model,
-each with a response that is written while it is generated.
+One connection carries one request. That costs a client a few more packets, but where one request ends and the next
+begins cannot be misunderstood. A waiting thread costs little, so hundreds of them may wait for the model, each with a
+response that is written while it is generated.
 
-What a client can do to a server is hold on to its resources, so everything is limited:
+A client can harm a server by holding on to its resources, so everything is limited:
 
     the head            16 KB and 100 headers           the body               1 MB
     sending a request   10 seconds in total             reading the response   30 seconds per piece
@@ -59,7 +59,7 @@ class HTTPServer(ThreadingMixIn, WSGIServer):
         server.stop()
 
     Attributes:
-        host, port: where it listens, as numbers; the port that was found if the argument was 0.
+        host, port: the address where it listens, as numbers; the chosen port if the argument was 0.
         requested_host: the host as it was passed, perhaps a name.
         url: the URL by which this machine reaches it.
         public: whether other machines can reach it.
@@ -86,11 +86,11 @@ class HTTPServer(ThreadingMixIn, WSGIServer):
             app: the application (PEP 3333). Its attribute `max_body`, if it has one, limits the size of a body; its
                 methods `count_response`, called with the method and the status of every request that is rejected
                 before it reaches the application, and `cors_headers`, called with its Origin, may be missing, too.
-            host, port: where to listen; port 0 is any free one.
-            max_connections: how many connections are served at once.
-            read_seconds: how long the whole request may take to arrive.
-            write_seconds: how long the client may take to read each piece of the response.
-            log: called with a line for each request.
+            host, port: the address where to listen; port 0 means any free one.
+            max_connections: the number of connections that are served at once.
+            read_seconds: the time limit for the whole request to arrive.
+            write_seconds: the time limit for the client to read each piece of the response.
+            log: a function that is called with a line for each request.
             listener: the result of `listen(host, port)`, if that was called before.
 
         Raises:

@@ -3,7 +3,7 @@
     request  a request and its response, both JSON
     events   a request whose response arrives piece by piece (server-sent events)
 
-What goes wrong on the way becomes a `ServerError`, a sentence for the user:
+Every failure becomes a `ServerError`, a sentence for the user:
 
     no connection, 429 (too busy), 503 (starting or shutting down)    retried, `retries` times, after waits that double
                                                                       or that the server asks for (Retry-After)
@@ -43,8 +43,8 @@ class ServerError(UserError):
     """The server returned an error, or no usable response.
 
     Attributes:
-        status: of HTTP; None if there was no response, or it broke off.
-        code: the server's word for programs, if it gave one, such as "invalid_api_key".
+        status: the HTTP status; None if there was no response, or it broke off.
+        code: the server's error code, if it sent one, such as "invalid_api_key".
     """
 
     def __init__(self, message: str, status: int | None = None, code: str | None = None):
@@ -57,9 +57,9 @@ class Transport:
 
     Args:
         url: "http://HOST:PORT" or "https://…", with a path prefix if the server is behind a proxy that adds one.
-        api_key: sent as `Authorization: Bearer …`; None = none.
-        timeout: how many seconds to wait while the server sends nothing.
-        retries: how often to retry where that may help.
+        api_key: the key to send as `Authorization: Bearer …`; None = none.
+        timeout: the seconds to wait while the server sends nothing.
+        retries: the number of retries where they may help.
 
     Raises:
         UserError: an argument is invalid.
