@@ -82,7 +82,7 @@ def convert(value: Any, annotation: Any, name: str) -> Any:
     ['Anna', 'Ben']
 
     Args:
-        value: what was passed.
+        value: the value that was passed.
         annotation: a class, `Iterable[…]` or `Sequence[…]`, `Callable[…]`, `Any`, or a union of them.
         name: the argument's name, for the message.
 

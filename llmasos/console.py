@@ -172,7 +172,7 @@ def command(name: str, *arguments: object) -> str:
     """How the user starts a command here: by the script of a clone's root folder, or through the installed package.
 
     Args:
-        name: of the command.
+        name: the name of the command.
         arguments: its words, quoted where the shell needs it.
     """
     script = Path(__file__).parents[1] / f"{name}.py"

@@ -70,7 +70,7 @@ def arithmetic_conversations(
         split: "train" or "val"; no pair of numbers is in both.
         n: the number of conversations.
         tool: whether the assistant asks the calculator.
-        operators: those that are asked for, of "*+-".
+        operators: the operators of the questions, from "*+-".
         larger: the fraction of questions that need no calculator.
         described: the fraction of conversations whose system message describes the calculator, if there is one.
         smallest, largest: the range of the numbers.

@@ -68,7 +68,7 @@ def infer_format(data: Any, names: tuple[str, str] | None = None, roles: Iterabl
         data: see the docstring of this file.
         names: the names of the two parts of text pairs, such as ("text", "label"); None = only infer the format of text
             pairs and write nothing.
-        roles: those for which the setting `columns` names the columns of a table.
+        roles: the roles whose columns are named by the setting `columns`.
 
     Raises:
         UserError: there is no such file, the data is empty, or its format is unknown.

@@ -67,7 +67,7 @@ def requests(split: str, n: int, seed: int = 0, groups: tuple[str, ...] = GROUPS
         split: "train" or "val"; no combination of verb, owner and thing is in both.
         n: the number of requests.
         seed: another seed gives other requests.
-        groups: those to draw from.
+        groups: the groups to draw from.
 
     Raises:
         UserError: there is no such split or group.

@@ -41,7 +41,7 @@ class SentencePairs:
             the same document, not overlapping the first segment; this tests order instead of topic.
 
     Attributes:
-        documents: those that are used.
+        documents: the documents that are used.
         n_truncated: the number of sentences that leave no room for another token and are always truncated.
 
     Raises:

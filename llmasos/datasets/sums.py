@@ -48,7 +48,7 @@ def lazy_pupils(sums: list[str], answers: np.ndarray, random: np.random.Generato
     """The answers (n, COLUMNS) of lazy pupils to n sums: right in every column with a 0, and rarely in the others.
 
     Args:
-        sums, answers: from `draw_sums`.
+        sums, answers: the sums and their answers, from `draw_sums`.
         random: a source of random numbers.
     """
     first = np.array([list(map(int, text[:COLUMNS])) for text in sums])

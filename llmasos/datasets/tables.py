@@ -280,7 +280,7 @@ def find_columns(format: RowFormat, names: list[str], columns: Columns) -> tuple
     Args:
         format: the format of the rows.
         names: the names of the table's columns.
-        columns: those that the user named.
+        columns: the columns that the user named.
     """
     column_of = {role: columns[role] for role in format.roles if role in columns}
     for role, usual in format.roles.items():

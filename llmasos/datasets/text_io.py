@@ -253,7 +253,7 @@ def find_text_files(folder: Path, endings: tuple[str, ...], skip: frozenset[str]
     """Return the files in `folder` with one of the endings, sorted by path, without hidden names.
 
     Args:
-        folder: where to look, also in its subfolders.
+        folder: the folder to search, including its subfolders.
         endings: such as (".txt", ".md"), lower case.
         skip: names of folders to skip.
     """

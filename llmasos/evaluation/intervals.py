@@ -83,7 +83,7 @@ def bootstrap(statistics: np.ndarray, combine: Combine, n_resamples: int = 1000,
 
     Args:
         statistics: (n, k) numbers, the summands of each example.
-        combine: takes sums (R, k) to scores (R,).
+        combine: the function from sums (R, k) to scores (R,).
         n_resamples: R.
         seed: determines which examples are drawn.
 

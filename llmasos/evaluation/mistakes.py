@@ -25,7 +25,7 @@ def choose_mistakes(
         wrong: (N,) True for a mistake.
         confidences: (N,) the larger the earlier it is shown; of equal ones the first. None = a random sample, in the
             order of the data.
-        n: how many at most.
+        n: the maximum number of them.
         seed: the random seed of the sample.
     """
     indices = np.flatnonzero(wrong)

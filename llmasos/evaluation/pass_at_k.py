@@ -26,8 +26,8 @@ def pass_at_k(n: int, c: int, k: int) -> float:
 
     Args:
         n: the number of answers.
-        c: how many of them are right.
-        k: how many would be tried.
+        c: the number of right ones.
+        k: the number of answers that would be tried.
 
     Raises:
         UserError: not 1 ≤ k ≤ n, or not 0 ≤ c ≤ n.
@@ -41,8 +41,8 @@ def pass_at_k_metric(right: Sequence[Sequence[bool]], k: int) -> tuple[Metric, n
     """pass@k over problems, with an interval by bootstrap over the problems, and the values of each (N,).
 
     Args:
-        right: for each problem whether each of its answers is right.
-        k: how many would be tried.
+        right: for each problem, whether each of its answers is right.
+        k: the number of answers that would be tried.
     """
     values = np.array([pass_at_k(len(answers), sum(answers), k) for answers in right])
     return mean(f"pass@{k}", values, f"{len(right[0])} answers each"), values

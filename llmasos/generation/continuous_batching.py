@@ -48,9 +48,9 @@ class ContinuousBatch(BatchDecoder):
     """Up to `n_slots` sequences of a GPT, each at its own position.
 
     Attributes:
-        sequences: those that decode, in the order of their slots.
-        prefilling: those with tokens to prefill before they can decode, in the order of their slots, which come next:
-            a prompt or, after a context shift, the end of a text.
+        sequences: the decoding sequences, in the order of their slots.
+        prefilling: the sequences with tokens to prefill before they can decode (a prompt or, after a context shift, the
+            end of a text), in the order of their slots, which come next.
     """
 
     def __init__(self, model: Model, n_slots: int, vocab_size: int | None = None, context_length: int | None = None):

@@ -96,7 +96,7 @@ class Grammar:
     Args:
         start: the node that a text must match.
         rules: the nodes that `Rule` names.
-        description: what is allowed, for messages.
+        description: a description of what is allowed, for messages.
         alphabet: the bytes that a text may contain, as in `OneByte`.
     """
 

@@ -76,7 +76,7 @@ class Builder:
 
     Args:
         root: the schema that `"$ref": "#/…"` is a path in.
-        rules: where to add its rules, if it is one of several schemas in one grammar.
+        rules: the dictionary to which its rules are added, if it is one of several schemas in one grammar.
         prefix: the prefix of its rules' names, different for each of those schemas.
 
     Raises:

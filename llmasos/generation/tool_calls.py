@@ -25,8 +25,8 @@ class ToolGeneration:
     Attributes:
         texts: the generated pieces, without inserted results; all except the last end with a call.
         calls: the JSON of each answered call; one fewer than `texts`.
-        finish_reason: of the last piece: "stop", "length" (including a call that never ends), or "calls" (the model
-            tried to make more calls than allowed).
+        finish_reason: the finish reason of the last piece: "stop", "length" (including a call that never ends), or
+            "calls" (the model tried to make more calls than allowed).
         warnings: sentences for the user.
     """
 

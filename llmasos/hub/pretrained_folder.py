@@ -201,7 +201,7 @@ def write_model(
     """Write config, weights and tokenizer into a folder that exists; of an adapted model, the adapter only.
 
     Args:
-        folder: where to write.
+        folder: the folder to write.
         model: not quantized.
         tokenizer: None writes the model alone.
         dtype: the data type of the weights in the file; None = unchanged. Half precision halves the file.
@@ -284,7 +284,7 @@ def convert_tensors(
         config: the config of the whole model.
         format: the file's format.
         published: the tensors of the file.
-        folder: for messages.
+        folder: the folder, for messages.
         say: called with a message about tensors that are not needed.
 
     Returns:

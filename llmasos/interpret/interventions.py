@@ -48,7 +48,7 @@ def recorded(model: Model, sites: Iterable[Site]) -> Iterator[dict[Site, Tensor]
 
     Args:
         model: a model of any family, in any mode.
-        sites: where to record.
+        sites: the sites to record.
 
     Yields:
         A dictionary with one tensor per site, of the shapes given in `Site`; empty until the first pass.

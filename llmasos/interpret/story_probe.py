@@ -75,7 +75,7 @@ def train_story_probes(
         tokenizer: the one it was trained with.
         n_train, n_held_out: the numbers of stories to train and to test on. The latter are of the split "val".
         seed: determines the stories, and the random weights of the control.
-        run: runs each job that uses the model (None = on this thread).
+        run: the function that runs each job with the model (None = on this thread).
 
     Returns:
         L + 1 probes, from the embeddings to the stream after the last block.
@@ -110,7 +110,7 @@ def read_stories(
         tokenizer: the model's.
         stories: each with its whereabouts.
         n_train: the number of stories before those that are held out.
-        run: runs a job that uses the model.
+        run: the function that runs a job with the model.
     """
     inputs, labels, held_out = [], [], []
     for number, (story, places) in enumerate(stories):

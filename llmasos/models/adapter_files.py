@@ -70,7 +70,7 @@ class AdapterFile:
         layers: the adapted layers by name.
         new: the weights of parts that the base model does not have, by name.
         base_sha256: the checksum of the base's weights; None = not known.
-        task_type: what peft calls the task; None = not known.
+        task_type: peft's name of the task; None = unknown.
     """
 
     base: str
@@ -97,7 +97,7 @@ def write_adapter(
     """Write the two files into a folder that exists.
 
     Args:
-        folder: where to write.
+        folder: the folder to write.
         adapter: its layers and new parts under the names that they have in the file.
         transposed: whether the base model's matrices are (in, out), as GPT-2's: a note for programs that merge.
         dtype: the data type of the tensors in the file; None = unchanged.

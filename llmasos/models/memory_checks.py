@@ -45,7 +45,7 @@ def check_fits(what: str, n_bytes: float, advice: str, device: torch.device | st
     Args:
         what: the thing that needs the memory, as the subject of the sentence.
         n_bytes: a lower bound.
-        advice: what to change.
+        advice: the advice for the user.
         device: where it is allocated.
     """
     limit = memory_limit(device)

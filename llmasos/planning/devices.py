@@ -15,7 +15,7 @@ class Device:
         memory: size of its memory, in bytes.
         flops: peak of 16-bit matrix products with 32-bit accumulation, dense (no sparsity), in FLOP per second.
         bandwidth: between its memory and its cores, in bytes per second.
-        link: to the other devices of a machine, in bytes per second in each direction.
+        link: the bandwidth to the other devices of a machine, in bytes per second in each direction.
     """
 
     memory: float

@@ -16,7 +16,7 @@ def cache_bytes(config: ModelConfig, n_tokens: int, value_bytes: int = 2) -> int
     """Bytes of the keys and values of one sequence: 2·L·Hkv·D values for each token, or each that a window still needs.
 
     Args:
-        config: of a model that generates. Its `sliding_window` counts as if tokens outside it were overwritten
+        config: the config of a generating model. Its `sliding_window` counts as if tokens outside it were overwritten
             (`KVCache.rolling_layer`); the library's own models keep and mask them. Layers of the type "full_attention"
             keep everything.
         n_tokens: the length of the sequence.

@@ -18,9 +18,9 @@ def shape_with(n_parameters: float, vocab_size: int = 128_256, context_length: i
     within 1 %.
 
     Args:
-        n_parameters: from 10⁵ to 10¹⁴.
+        n_parameters: the number of parameters, from 10⁵ to 10¹⁴.
         vocab_size: V; a small model gets a smaller one, so that at most a quarter of its parameters are embeddings.
-        context_length: in tokens.
+        context_length: the context length in tokens.
     """
     check_number("the number of parameters", n_parameters, at_least=1e5, at_most=1e14)
     width = (n_parameters * WIDTH_PER_LAYER / 12) ** (1 / 3)  # N ≈ 12·L·C² with L = C / 128

@@ -39,7 +39,7 @@ class TrainingPlan:
 
     Attributes:
         n_parameters: N.
-        n_active: those that a token uses; fewer than N in a mixture of experts.
+        n_active: the number of parameters that a token uses; fewer than N in a mixture of experts.
         n_tokens: D, the number of training tokens.
         flops: FLOPs of the whole run.
         seconds: computing time of the whole run.

@@ -36,9 +36,9 @@ class Tool:
 
     Attributes:
         name: the name that the model uses to call it.
-        description: what it does, for the model.
+        description: its purpose, for the model.
         parameters: a JSON Schema of an object, whose properties are the arguments.
-        function: takes the arguments by name and returns a text or a JSON-serializable value.
+        function: the function that takes the arguments by name and returns a text or a JSON-serializable value.
     """
 
     name: str

@@ -36,9 +36,9 @@ class Reward:
 
     Attributes:
         name: its name in messages.
-        function: takes a prompt and a text, or lists of both.
+        function: the function of a prompt and a text, or of lists of both.
         takes_lists: whether it takes lists.
-        seconds: how long it may take for one text (if it takes lists, for all of them).
+        seconds: the time limit for one text (if it takes lists, for all of them).
     """
 
     name: str
@@ -109,7 +109,7 @@ def reward_of(function: Callable[..., Any], name: str | None = None, seconds: fl
     """A function as a `Reward`.
 
     Args:
-        function: takes (prompt, text), or lists if its parameters are called (prompts, texts).
+        function: the function of (prompt, text), or of lists if its parameters are called (prompts, texts).
         name: its name in messages; None = "the reward function" and its name.
         seconds: see `Reward`.
 

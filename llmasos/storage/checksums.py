@@ -25,7 +25,7 @@ def seal(path: Path, fields: dict[str, Any], files: Iterable[Path] | None = None
     """Write the JSON file that describes a folder, with the checksums of the folder's files.
 
     Args:
-        path: of the JSON file, in the folder.
+        path: the path of the JSON file, in the folder.
         fields: its content.
         files: the files that belong to the folder; None = all that are in it now.
     """

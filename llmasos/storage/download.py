@@ -49,12 +49,12 @@ def download(
         addresses: http(s) addresses of the same bytes, tried in this order.
         destination: the path of the file; kept if it exists with the right content.
         checksum: the result of `checksum_of` for the right file.
-        size: in bytes; no more than this is read from the network.
+        size: the size in bytes; no more than this is read from the network.
         timeout: seconds without data until a connection counts as lost.
         backoff: seconds before the second attempt; doubled before each further one.
         progress: whether to show a progress bar.
         checksum_of: computes the checksum of a file; by default its SHA-256 in 64 hexadecimal digits.
-        name: of the file, in messages (None: its file name).
+        name: the name of the file in messages (None: its file name).
         token: an access token for addresses that need one. It is sent to their own scheme, host and port only.
 
     Raises:

@@ -24,7 +24,7 @@ def setup_evaluation(
 
     Args:
         recipe: names the task and the data.
-        config, tokenizer: of the model.
+        config, tokenizer: the config and the tokenizer of the model.
         name: the model's name, as the user wrote it.
         eval_only: use all of a user's own file.
         data: the result of the task's `open_data`, if it is already open.
@@ -43,7 +43,7 @@ def evaluation_recipe(
 
     Args:
         model: the folder of the model. If it belongs to no run, its config says what it is for.
-        config, tokenizer: of the model.
+        config, tokenizer: the config and the tokenizer of the model.
         changes: settings by their flat names.
 
     Returns:

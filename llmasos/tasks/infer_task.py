@@ -74,7 +74,7 @@ def fine_tuning_recipe(
     """Return the recipe for training a model on data of any form. It has 1 step, unless `settings` say otherwise.
 
     Args:
-        name, config: of the model.
+        name, config: the name and the config of the model.
         train_data, eval_data, task: as for `LLMTrainer.train`.
         settings: the recipe's settings, from `as_settings`.
 
@@ -130,7 +130,7 @@ def recipe_to_evaluate(
     """Return the recipe for evaluating a model on data of any form, and whether all of the data is for evaluation.
 
     Args:
-        name, config: of the model.
+        name, config: the name and the config of the model.
         data, task, columns: as for `LLMTrainer.evaluate`.
         rows: "windows" or "documents".
     """

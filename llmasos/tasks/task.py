@@ -94,7 +94,7 @@ class Task(ABC):
         recipe: the settings.
         data: the opened data.
         tokenizer: turns text into token ids.
-        config: of the model.
+        config: the config of the model.
         objective: the training objective.
         eval_only: whether the data is only to be evaluated on.
         unit: what a target is, in the plural ("tokens"), for the training loop's throughput.
@@ -329,7 +329,7 @@ def check_model(task: str, config: ModelConfig, name: str) -> None:
 
     Args:
         task: its name.
-        config: of the model.
+        config: the config of the model.
         name: the model's name, as the user wrote it.
     """
     info = TASKS[task]

@@ -78,7 +78,7 @@ class TextEmbedding(ExampleTask):
         """Compare the queries of a split with its passages.
 
         Args:
-            split: of the data.
+            split: the split of the data.
             model: embeds the texts; None = BM25.
             n_queries: search with the first n_queries only; None = with all.
 

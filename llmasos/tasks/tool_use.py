@@ -24,7 +24,7 @@ class ToolReply:
 
     Attributes:
         text: the answer; what the model wrote, if it wrote a call that never ends, or called too often.
-        messages: those that the answer added to the conversation: calls, results, and the answer itself.
+        messages: the messages that the answer added to the conversation: calls, results, and the answer itself.
         warnings: sentences for the user, such as that the conversation has outgrown the model's context.
     """
 

@@ -109,7 +109,7 @@ class Trainer:
         settings: the hyperparameters.
         run: the run's folder.
         save_tokenizer: writes the tokenizer into a checkpoint's folder.
-        origin: what the run was started with, saved in every checkpoint (see `run_folder`).
+        origin: the settings and inputs that the run was started with, saved in every checkpoint (see `run_folder`).
         context: this process's rank among several.
         flops_per_token: the cost of a prediction, for the MFU; None = not shown.
         unit: what a target is, in the plural ("tokens"), for the throughput.

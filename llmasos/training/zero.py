@@ -30,7 +30,8 @@ class ZeroOptimizer:
     Args:
         groups: parameter groups as torch's optimizers take them: `[{"params": […], "weight_decay": 0.1}, …]`. All
             processes must start with the same weights.
-        make_optimizer: makes an optimizer for these groups; it must update each weight independently, such as AdamW.
+        make_optimizer: the function that makes an optimizer for these groups; it must update each weight
+            independently, as AdamW does.
             (Muon does not: it needs whole matrices.)
         ring: this process's place in the ring.
     """

@@ -68,7 +68,7 @@ class PublishedUnigramTokenizer(Tokenizer):
             pieces: the pieces with their scores, ln p, in the order of their ids.
             unknown: the id for characters that are in no piece.
             added_tokens: special tokens, and others that are looked for in a text first.
-            normalize: is applied to texts first.
+            normalize: the function that is first applied to texts.
             split_words: whether texts are then split at white space, which is lost.
             prefix: where a ▁ is put: before "all" parts of a text between added tokens, the "first", or "never".
             strip: the maximum number of spaces removed from the first token of a decoded text.

@@ -70,7 +70,7 @@ def ablation_view(model: Model, tokenizer: Tokenizer, ids: Sequence[int], mean: 
         tokenizer: the model's.
         ids: the text.
         mean: replace what a part writes by its mean over all positions; otherwise by zero.
-        run: runs a job that uses the model.
+        run: the function that runs a job with the model.
 
     Raises:
         UserError: a BERT's text has no [MASK].
@@ -124,10 +124,10 @@ def patching_view(
         ids: the clean text, from which the activations are taken.
         corrupted: the text into which they are patched.
         kind: the kind of the activations, one of `PATCHING_KINDS`.
-        run: runs a job that uses the model.
+        run: the function that runs a job with the model.
 
     Raises:
-        UserError: the texts have different numbers of tokens, or are equal, or have their [MASK] at different positions.
+        UserError: the texts differ in length, or are equal, or have their [MASK] at different positions.
     """
     if len(ids) != len(corrupted):
         raise UserError(

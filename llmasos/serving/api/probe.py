@@ -35,7 +35,7 @@ def probe_view(model: Model, tokenizer: Tokenizer, ids: Sequence[int], layer: in
         tokenizer: the model's.
         ids: the text.
         layer: the block after which the probe reads the stream, from 0.
-        run: runs a job that uses the model.
+        run: the function that runs a job with the model.
 
     Raises:
         UserError: the model is of another family or too large, or its context too short for a story; or there is no

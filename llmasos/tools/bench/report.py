@@ -19,7 +19,7 @@ def run_benches(names: Sequence[str], device: str, quick: bool) -> dict[str, Any
 
     Args:
         names: names of benchmarks, in `BENCHES`.
-        device: where to compute.
+        device: the device to compute on.
         quick: see `Settings`.
     """
     settings = Settings(pick_device(device), quick)

@@ -12,7 +12,7 @@ class Check:
     """What was checked, and the result.
 
     Attributes:
-        name: what was checked, in one or two words.
+        name: the subject of the check, in one or two words.
         status: OK; WARNING = training works, but something is slower, missing or unusual; PROBLEM = training fails.
         value: the result, in words.
         advice: how to fix it; every PROBLEM has one.

@@ -31,9 +31,9 @@ class Comparison:
     """One line of the table.
 
     Attributes:
-        what: what was measured.
+        what: the name of the measurement.
         float, quantized: the values of the two models.
-        change: from float to quantized.
+        change: the change from float to quantized.
         verdict: the same in words, for the closing sentence; "" if it is not mentioned there.
     """
 
