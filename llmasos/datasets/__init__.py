@@ -1,6 +1,6 @@
 """Datasets: text and examples of every format, from names, files and folders, and token arrays on disk.
 
-There are two paths through this room:
+There are two paths through this package:
 
 - **Running text**: `open_text` (text.py) opens a name or a path as a `TextSource` (source.py). `build_tokens`
   (tokens.py) turns it into memory-mapped ids, and `Windows` (windows.py) or `DocumentRows` (documents.py) turn those

@@ -1,20 +1,20 @@
 """Questions with numbers, as conversations: with answers from memory, or with answers from a calculator.
 
     user        What is 384 times 917?                    the dataset "arithmetic":
-    assistant   384 times 917 is 352128.                  the assistant has to know it
+    assistant   384 times 917 is 352128.                  the assistant has to compute it
 
     user        What is 384 times 917?                    the dataset "calculator":
     assistant   <tool_call>{"name": "calculator", "arguments": {"expression": "384 * 917"}}</tool_call>
     tool        352128
-    assistant   384 times 917 is 352128.                  the assistant asks, and repeats the result
+    assistant   384 times 917 is 352128.                  the assistant calls, and repeats the result
 
 Three questions in four are about a product, a sum or a difference of two numbers from 10 to 999, in different words.
 One in four only asks which number is larger; that needs no calculator, and is answered at once. So a model has to learn
-*when* to ask, and what (Schick et al. 2023, "Toolformer").
+*when* to call the tool, and with what (Schick et al. 2023, "Toolformer").
 
-Both datasets have the same questions. Held out are those about one pair of numbers in ten, by a hash of the pair in
-either order. In half of the conversations of "calculator" a system message describes the tool, as `LLMTrainer.chat(…,
-tools=calculator)` and the API do; the other half has none.
+Both datasets have the same questions. Questions about one pair of numbers in ten are held out, by a hash of the pair in
+either order. In half of the conversations of "calculator", a system message describes the tool, as in
+`LLMTrainer.chat(…, tools=calculator)` and the API; the other half has none.
 """
 
 import hashlib
@@ -69,12 +69,12 @@ def arithmetic_conversations(
     Args:
         split: "train" or "val"; no pair of numbers is in both.
         n: the number of conversations.
-        tool: whether the assistant asks the calculator.
+        tool: whether the assistant calls the calculator.
         operators: the operators of the questions, from "*+-".
         larger: the fraction of questions that need no calculator.
         described: the fraction of conversations whose system message describes the calculator, if there is one.
         smallest, largest: the range of the numbers.
-        short: only the first two wordings of each question, and the bare result as the last message.
+        short: whether to use only the first two wordings of each question, and the bare result as the last message.
     """
     rng = random.Random(f"arithmetic {split}")
     while n:

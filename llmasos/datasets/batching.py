@@ -1,7 +1,7 @@
 """Batching: a random order for each epoch, rows of similar length together, padding.
 
-The training loop asks for example number 0, 1, 2, … without end; `Examples` answers from a finite list. Each epoch is
-the list in a new random order. A batch is padded to the length of its longest row, so where lengths differ much, a
+The training loop requests example number 0, 1, 2, … without end; `Examples` takes them from a finite list. Each epoch
+is the list in a new random order. A batch is padded to the length of its longest row, so where lengths differ much, a
 batch of random rows is mostly padding. **Bucketing** puts rows of similar length together and keeps the rest random:
 
     shuffle the epoch → cut it into pools of 50 batches → sort each pool by length → cut the pools into batches

@@ -50,9 +50,9 @@ class File:
 
     Attributes:
         name: its path inside the dataset's folder.
-        size: in bytes.
+        size: the size in bytes.
         sha256: 64 hexadecimal digits.
-        addresses: where to download it, tried in order; empty for a file that comes out of an archive.
+        addresses: the download addresses, tried in order; empty for a file that is unpacked from an archive.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Dataset:
     Attributes:
         name: the name of its folder.
         title: a short description.
-        license: under which terms it may be used.
+        license: the license.
         sources: the files that are downloaded.
         splits: split → file. A single entry "all" means one text whose last tenth is held out.
         format: one of `FORMATS`.

@@ -4,9 +4,9 @@
     ran VBD B-VP O
     . . O O
 
-The first column is the word and the last one its label; what is between them is not read. Columns are separated by
-white space, or by tabs alone in a line that has any. Lines with `-DOCSTART-` and comments before a sentence are no
-words.
+The first column is the word and the last one its label; columns between them are ignored. Columns are separated by
+white space, or only by tabs in a line that has any. Lines with `-DOCSTART-` and comments before a sentence do not count
+as words.
 """
 
 from pathlib import Path
@@ -56,7 +56,7 @@ class BadLine(BadRow):
 
 
 def read_sentences(path: Path) -> list[list[Line]]:
-    """Return the lines of each sentence as columns, without comments and what begins a document."""
+    """Return the lines of each sentence as columns, without comments and document starts."""
     sentences: list[list[Line]] = [[]]
     for number, line in enumerate(read_lines(path), start=1):
         line = line.strip("\r\n\ufeff")
@@ -74,7 +74,7 @@ def is_comment(columns: list[str]) -> bool:
 
 
 def make_sentence(lines: list[Line], where: str) -> TaggedText:
-    """Make a text of the lines of a sentence. Raises BadLine."""
+    """Make a text from the lines of a sentence. Raises BadLine."""
     for number, columns in lines:
         if len(columns) < 2:
             raise BadLine(number, f"the line has one column, {shown(columns[0])}, expected a word and its label.")

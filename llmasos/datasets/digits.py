@@ -1,11 +1,11 @@
-"""Drawn digits: gray pictures of 0 … 9, moved, scaled, slanted and noisy, whose labels are known because we draw them.
+"""Drawn digits: gray pictures of 0 … 9, moved, scaled, slanted and noisy, with known labels.
 
-A digit is a few strokes between points of a grid, 3 wide and 5 high. To draw it, every pixel is carried back to that
-grid, and its distance to the nearest stroke says how dark it is: no pixel is visited twice, and edges are smooth.
+A digit is a few strokes between points of a grid, 3 wide and 5 high. To draw it, every pixel is mapped back to that
+grid, and its distance to the nearest stroke determines how dark it is: no pixel is visited twice, and edges are smooth.
 
 Because a digit can be anywhere, the same pixel is ink in one picture of a 4 and paper in the next; a linear classifier,
-which has one weight for each pixel and class, does badly here. Place, size and slant are real numbers, so there is no
-end of different pictures.
+which has one weight for each pixel and class, does badly here. Place, size and slant are real numbers, so the number of
+different pictures is practically unlimited.
 """
 
 from typing import NamedTuple
@@ -41,7 +41,7 @@ class Digits(NamedTuple):
 
 
 def draw_digits(n: int, seed: int = 0, size: int = 24, noise: float = 0.1) -> Digits:
-    """Draw n random digits, always the same ones: more digits begin with fewer.
+    """Draw n random digits, always the same ones: a larger n only adds digits at the end.
 
     >>> digits = draw_digits(500, seed=1)
     >>> digits.images.shape, digits.images.dtype, digits.labels[:5].tolist()
@@ -78,7 +78,7 @@ def ink(labels: np.ndarray, u: np.ndarray, size: int) -> np.ndarray:
     """Draw digits without noise.
 
     Args:
-        labels: (n,), what to draw.
+        labels: (n,), the digits to draw.
         u: (n, 5) in [0, 1): how large, how slanted, how thick, how far to the right and how far down.
         size: H = W.
 

@@ -1,8 +1,8 @@
 """The example types of each format, and datasets of them, as returned by `open_examples`.
 
-Everything here is text as a person wrote it. Tokens come later (`llmasos/tasks/`, `llmasos/objectives/`), so one
-dataset serves any tokenizer and any family of models. An example remembers where it is in the user's files, for
-messages about it; two examples that differ in nothing else are equal.
+Everything here is plain text. Tokens come later (`llmasos/tasks/`, `llmasos/objectives/`), so one dataset serves any
+tokenizer and any family of models. An example records where it is in the user's files, for messages about it; this does
+not count when examples are compared.
 """
 
 import hashlib

@@ -56,7 +56,7 @@ def read_faq(path: Path) -> list[FAQEntry]:
 
 
 class _NoSkipping(BadRows):
-    """A bad row is an error, and no flag skips it."""
+    """Bad rows are errors, which no flag skips."""
 
     def __init__(self) -> None:
         super().__init__(skip=False)

@@ -91,12 +91,12 @@ def _check(path: Path, file: File) -> None:
 
 
 def unpack_zip(archive: Path, folder: Path, max_bytes: int) -> None:
-    """Unpack a zip archive into `folder`, completely or not at all; other files in the folder stay.
+    """Unpack a zip archive into `folder`, completely or not at all; other files in the folder are kept.
 
     Args:
         archive: the zip file.
-        folder: where its files go.
-        max_bytes: the limit of all unpacked files together.
+        folder: the folder for its files.
+        max_bytes: the size limit for all unpacked files together.
 
     Raises:
         UserError: the file is not a zip archive, is damaged or too large, or has a link or a name that leads out of

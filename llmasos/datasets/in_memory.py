@@ -8,8 +8,8 @@
     a generator, zip, map, any other iterable                         what it yields
     an open file                                                      the rest of its text; of a table, its path
 
-Libraries are recognized by their methods, so none is needed here. What would be read wrongly is refused instead: a set
-has no order, bytes are not text yet, and one example is not a list of examples.
+Libraries are recognized by their methods, so none is needed here. Ambiguous data is rejected: a set has no order, bytes
+are not text yet, and one example is not a list of examples.
 """
 
 import os
@@ -62,8 +62,8 @@ def split_by_name(data: Any, split: str | None = None) -> tuple[Any, Any]:
     """Return the parts of {"train": …, "validation": …} to train on and to hold out; None where there is none.
 
     Args:
-        data: any. If it has no part with such a name, it is all to train on.
-        split: the name of the part to hold out, instead of the first that there is.
+        data: data of any form. If it has no part with such a name, all of it is for training.
+        split: the name of the part to hold out, instead of the first one found.
     """
     names = [name for name in VALIDATION_NAMES if isinstance(data, Mapping) and name in data]
     if not names and not (isinstance(data, Mapping) and "train" in data):

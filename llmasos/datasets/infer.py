@@ -166,7 +166,7 @@ def write_rows(rows: list[dict[str, Any]]) -> str:
 def write_to_cache(text: str, ending: str) -> str:
     """Write a text to a file in the cache that is named by its content, and return its path.
 
-    A file of that name with other content is damaged; it is kept beside the new one.
+    A file of that name with other content is damaged; it is kept next to the new one.
     """
     path = cache_folder() / IN_MEMORY / f"{hashlib.sha256(text.encode()).hexdigest()[:20]}{ending}"
     if os.path.lexists(path):

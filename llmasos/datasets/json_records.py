@@ -1,6 +1,6 @@
 """JSON files: one record per line (`.jsonl`), or a list of records over any number of lines (`.json`).
 
-Many a `.json` file holds lines and many a `.jsonl` file a list, so the content decides. Each record comes with the
+Many `.json` files contain lines and many `.jsonl` files a list, so the content decides. Each record comes with the
 number of the line that it starts on, for messages.
 """
 

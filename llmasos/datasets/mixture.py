@@ -112,7 +112,7 @@ class Mixture:
         return "; ".join(texts)
 
     def draw(self, seed: int, index: int) -> tuple[int, int]:
-        """Which part row number `index` comes from, and its number there."""
+        """Return the part that row number `index` comes from, and its number there."""
         block, position = divmod(index, self.block_size)
         if self._block is None or self._block[0] != (seed, block):
             self._block = ((seed, block), *self._order(seed, block))

@@ -200,7 +200,7 @@ def split_pictures(
     Args:
         pictures: at least two.
         fraction: the fraction of the pictures to validate with; at least one picture.
-        seed: another one divides them in another way.
+        seed: another seed divides them differently.
     """
     check_number("fraction", fraction, above=0, below=1)
     n = len(pictures.files)

@@ -1,4 +1,4 @@
-"""Drawn scenes: one to three colored shapes in a row or a column, and the one sentence that describes them.
+"""Drawn scenes: one to three colored shapes in a row or a column, and a sentence that describes them.
 
     ┌────────────┐
     │       ●    │     "a red circle above a blue square"
@@ -8,8 +8,8 @@
 
 A picture has 3 × 3 cells of 8 × 8 pixels, and each shape, 7 × 7 pixels, is at one of 4 places in its cell. The shapes
 are in one line of cells. There are 4 colors and 4 shapes, 16 pairs, of which 4 are held out: each color and each shape
-is in one of them, so a model that learns from the other 12 knows all words, but never saw, say, a red triangle. If it
-still says "a red triangle", it has composed what it learned apart.
+is in one of them, so a model that learns from the other 12 knows all words, but has never seen, say, a red triangle. If
+it still says "a red triangle", it has combined what it learned separately.
 
     split     shapes                                                             captions   pictures
     "train"   of the 12 pairs                                                       3,360    631,440
@@ -72,7 +72,7 @@ def draw_scenes(split: str, n: int, seed: int = 0, noise: float = 0.0) -> Scenes
     Args:
         split: "train", "val" or "unseen"; see above.
         n: the number of pictures. As many are drawn with one shape as with two and with three ("val": none with one).
-        seed: another one gives other scenes of the same split.
+        seed: another seed gives other scenes of the same split.
         noise: the standard deviation of the noise that is added to each value; the sum is cut off at 0 and 1.
 
     Raises:

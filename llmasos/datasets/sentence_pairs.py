@@ -37,8 +37,8 @@ class SentencePairs:
         documents: lists of sentences, each sentence an array of token ids. Sentences without tokens and documents with
             fewer than two sentences (three if negatives is "same") are skipped.
         max_tokens: maximum number of tokens in both segments together, without special tokens.
-        negatives: where a segment that does not follow comes from. "other": another document. "same": elsewhere in
-            the same document, not overlapping the first segment; this tests order instead of topic.
+        negatives: the origin of segments that do not follow. "other": another document. "same": elsewhere in the same
+            document, not overlapping the first segment; this tests order instead of topic.
 
     Attributes:
         documents: the documents that are used.

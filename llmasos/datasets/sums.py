@@ -1,7 +1,7 @@
 """Sums without carrying, such as 47+85=22: each column by itself, 7 + 5 = 2. A program can check the answers.
 
-A column with a 0 is easy; the number of the others makes a sum as hard as one likes. As text (`--task
-language-modeling`) the sums have the answers of lazy pupils, who often copy a digit of the first number, so a model
+A column with a 0 is easy, so the number of columns without a 0 controls the difficulty. As text (`--task
+language-modeling`), the sums have the answers of lazy pupils, who often copy a digit of the first number, so a model
 that imitates them is rarely right. As prompts, such as "47+85=", they let that model learn from its own attempts
 (`--task reinforcement-learning`).
 """
@@ -31,7 +31,7 @@ def draw_sums(n: int, m: int | np.ndarray, random: np.random.Generator) -> tuple
 
     Args:
         n: the number of sums.
-        m: from 0 (easy) to `COLUMNS`; one number, or one for each sum (n,).
+        m: the number of columns without a 0, from 0 (easy) to `COLUMNS`; one number, or one for each sum (n,).
         random: a source of random numbers.
 
     Returns:
@@ -63,7 +63,7 @@ def as_text(answer: np.ndarray) -> str:
 
 
 def text_sums(seed: int = 0) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """What `SumsText` is made of: sums, half of which have no 0, their right answers, and those of lazy pupils."""
+    """The data of `SumsText`: sums, half of which have no 0, their right answers, and those of lazy pupils."""
     random = np.random.default_rng(seed)
     m = np.where(random.random(N_TEXTS) < 0.5, COLUMNS, random.integers(0, COLUMNS + 1, N_TEXTS))
     sums, answers = draw_sums(N_TEXTS, m, random)
@@ -71,7 +71,7 @@ def text_sums(seed: int = 0) -> tuple[list[str], np.ndarray, np.ndarray]:
 
 
 class SumsText(ManyDocuments):
-    """Each sum with the answer of a lazy pupil is a document."""
+    """Documents that each contain a sum with the answer of a lazy pupil."""
 
     name = "sums"
     description = f"{N_TEXTS:,} {DESCRIPTION}, with the answers of lazy pupils; about a tenth of them is held out"

@@ -1,7 +1,7 @@
-"""Examples from the rows of a table: what the columns of each format are called, and what its cells become.
+"""Examples from the rows of a table: the names of each format's columns, and the conversion of their cells.
 
-The first name of each role in `ROLES` is its own, the others are those of published files. The table of formats is in
-`formats.py`, and what reads the rows in `tables.py`.
+The first name of each role in `ROLES` is its own, the others are used by published files. The table of formats is in
+`formats.py`, and the code that reads the rows in `tables.py`.
 """
 
 from typing import Any
@@ -90,7 +90,7 @@ def make_question(cells: dict[str, Any]) -> QA:
 
 
 def make_question_with_answers(cells: dict[str, Any]) -> QA:
-    """Make a question of a row as `datasets` has those of SQuAD: answers is {"text": […], "answer_start": […]}."""
+    """Make a question from a row in the form of SQuAD in `datasets`: answers is {"text": […], "answer_start": […]}."""
     context, answers = to_context(cells["context"]), cells["answers"]
     if not isinstance(answers, dict) or not all(isinstance(answers.get(key), list) for key in ("text", "answer_start")):
         raise BadRow('answers is not an object with two lists, "text" and "answer_start".')

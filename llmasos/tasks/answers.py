@@ -1,7 +1,7 @@
 """Prompts and answers as token ids, for the tasks that judge whole answers.
 
-A chat model, which is one whose tokenizer has the special tokens of a chat template, is asked as its user would; any
-other model continues the prompt as it is.
+A chat model (one whose tokenizer has the special tokens of a chat template) gets the prompt as a user's message; any
+other model continues it unchanged.
 """
 
 from collections.abc import Sequence

@@ -30,12 +30,12 @@ def embed(
 
     Args:
         model: a model of any family, with any head.
-        tokenizer: the one it was trained with.
+        tokenizer: the tokenizer it was trained with.
         texts: N texts, as strings or token ids; those longer than the context are truncated.
-        pooling: "mean" or "max" over the text's tokens, the "first" or the "last" of them, or "pooled": what represents
-            the whole text in the family (see `Backbone.pooled`); None = what the model's makers recommend, or "mean".
+        pooling: "mean" or "max" over the text's tokens, the "first" or the "last" of them, or "pooled", the family's
+            own representation of a whole text (see `Backbone.pooled`); None = the model's recommendation, or "mean".
         normalize: scale every vector to unit length, so that the dot product of two is their cosine similarity.
-        batch_size: how many are computed at once; changes speed and memory only.
+        batch_size: the number of texts computed at once; only affects speed and memory.
 
     Raises:
         UserError: there is no such pooling, or the texts are a single string.

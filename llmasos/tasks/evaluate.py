@@ -42,12 +42,12 @@ def evaluation_recipe(
     """Return the recipe for evaluating a model: that of its run, with some settings changed.
 
     Args:
-        model: the folder of the model. If it belongs to no run, its config says what it is for.
+        model: the folder of the model. If it belongs to no run, its config determines the task.
         config, tokenizer: the config and the tokenizer of the model.
         changes: settings by their flat names.
 
     Returns:
-        The recipe, and whether its data is a file of the user's own, to be used as a whole.
+        The recipe, and whether its data is a user's own file, which is used as a whole.
 
     Raises:
         UserError: the model's head is not for any task, or a setting is out of range.

@@ -1,7 +1,7 @@
-"""Infer a recipe from a model and data of any form: which task fits both, and with which settings to train.
+"""Infer a recipe from a model and data of any form: a task that fits both, and training settings.
 
-`LLMTrainer.train` and `LLMTrainer.evaluate` take data as the user has it: a text, a list, a table, a path, the name of
-a dataset. `datasets/infer.py` says which formats it could be, and `llmasos/capabilities.py` what the model can learn.
+`LLMTrainer.train` and `LLMTrainer.evaluate` accept data of any form: a text, a list, a table, a path, the name of a
+dataset. `datasets/infer.py` determines the possible formats, and `llmasos/capabilities.py` what the model can learn.
 """
 
 from collections.abc import Mapping
@@ -46,7 +46,7 @@ def as_settings(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def as_setting(value: Any) -> Any:
-    """A setting as recipes have it: a path, a device and the names of columns are text there, and numbers Python's.
+    """Convert a setting for a recipe: a path, a device and the names of columns become text, and numbers Python's.
 
     >>> as_setting(Path("runs")), as_setting(torch.device("cpu")), as_setting({"text": "review", "label": "stars"})
     ('runs', 'cpu', 'text=review,label=stars')

@@ -32,7 +32,7 @@ MAX_EVALUATED = 300  # conversations; writing answers takes time
 
 
 class InstructionTuning(ExampleTask):
-    """Write what the assistant says next."""
+    """Write the assistant's next message."""
 
     unit = "tokens"
     example_name = "conversations"
@@ -170,5 +170,5 @@ def reply(
 def reply_to_prompts(
     model: Model, tokenizer: Tokenizer, options: SamplingOptions, prompts: Sequence[str], prefix: str = ""
 ) -> list[str]:
-    """The assistant's message after each prompt of a user, in conversations of their own; the arguments of `reply`."""
+    """The assistant's message after each prompt of a user, in separate conversations; arguments as in `reply`."""
     return reply(model, tokenizer, [[Message("user", prompt)] for prompt in prompts], options, prefix)

@@ -2,10 +2,10 @@
 
     text → tokenizer → token ids on disk → windows or documents → GPT → loss, perplexity, bits per byte
 
-Where the text comes from a known distribution, as storyworld does, the loss comes with its floor: the information of
+If the text comes from a known distribution, like storyworld, the loss is shown with its floor: the information of
 the held-out documents, -log p under the generator, divided by their number of tokens, including the end-of-text
-of each. With `--rows documents` the loss is over exactly these tokens, each predicted from all that precedes it in its
-document, so the two can be compared. In windows the model sees less of the document, and its loss is higher.
+of each. With `--rows documents` the loss is over exactly these tokens, each predicted from everything before it in its
+document, so the two can be compared. In windows, the model sees less of the document, and its loss is higher.
 """
 
 import math

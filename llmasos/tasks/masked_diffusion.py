@@ -3,8 +3,8 @@
     documents → [CLS] document [SEP] → some or all of its tokens become [MASK] → BERT → a bound of -log p(document)
 
 The bound is for a document whose number of tokens L is known. To compare it with the entropy of the text, or with a
-GPT, which also decides where a text ends, -log p(L) is added to it: the lengths of the training documents, counted,
-tell how probable each length is. A text without documents is cut into rows that fill the context.
+GPT, which also predicts where a text ends, -log p(L) is added to it; p(L) is estimated by counting the lengths of the
+training documents. A text without documents is cut into rows that fill the context.
 """
 
 from collections.abc import Sequence
@@ -131,7 +131,7 @@ class MaskedDiffusionTask(PlainTextTask):
         ])  # fmt: skip
 
     def nats(self, model: Model, split: TokenSplit) -> np.ndarray:
-        """For each text its bound, with the cost of its length, and its number of tokens: (texts, 2)."""
+        """The bound of each text, including the cost of its length, and its number of tokens: (texts, 2)."""
         texts = self.by_length(split)
         noised = [NoisedText(text, (i, STRATA)) for text in texts for i in range(STRATA)]
         losses = np.concatenate([
@@ -161,7 +161,8 @@ class WholeTexts(Sequence[NoisedText]):
     Args:
         tokens: (N,) integers, usually a memory map.
         longest: the number of tokens that fit into one input.
-        tokenizer: its end-of-text ends each document and is not part of it. A text without any is one long document.
+        tokenizer: the tokenizer, whose end-of-text ends each document and is not part of it. A text without any is one
+            long document.
     """
 
     def __init__(self, tokens: np.ndarray, longest: int, tokenizer: Tokenizer):

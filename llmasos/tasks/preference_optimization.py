@@ -2,10 +2,10 @@
 
     prompts, each with a chosen and a rejected answer → token ids → the model and its frozen reference → DPO's loss
 
-The metric is the fraction of held-out pairs in which the chosen answer is the more probable one under the model. Two
-answers differ in much else that makes one of them more probable, so after training there is a second one: in how many
-pairs the chosen answer has the higher implicit reward β · log π/π₀, which is what DPO optimizes. The log has its
-margin, too, and how much more probable either answer has become.
+The metric is the fraction of held-out pairs in which the chosen answer is the more probable one under the model. Many
+other differences can make an answer more probable, so after training there is a second metric: the fraction of pairs in
+which the chosen answer has the higher implicit reward β · log π/π₀, which is what DPO optimizes. The log also has the
+margin of this reward, and how much more probable each answer has become.
 """
 
 from collections.abc import Iterable, Sequence
@@ -72,7 +72,7 @@ class PreferenceOptimization(ExampleTask):
         return f"{prompt}{text}"
 
     def evaluate(self, model: Model, split: str = "val") -> Report:
-        """How often the chosen answer is more probable than the rejected one."""
+        """The fraction of pairs in which the chosen answer is more probable than the rejected one."""
         examples = self.split(split)
         encoded = [self.encode(example) for example in examples]
         margins = log_ratios(model, encoded)  # (N,)

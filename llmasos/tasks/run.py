@@ -2,8 +2,8 @@
 
     data → tokenizer → examples → model → training loop → report
 
-What depends on what the model is for is in the other files of this folder, and how it is trained is in
-`llmasos/training`; here they come together. `train.py` and `LLMTrainer.train` both call `run_recipe`.
+The task-specific parts are in the other files of this folder, and the training loop is in `llmasos/training`; this file
+combines them. `train.py` and `LLMTrainer.train` both call `run_recipe`.
 """
 
 import hashlib
@@ -122,7 +122,7 @@ def setup_task(
     """Prepare the examples, and make the folder of a new run. The main process goes first.
 
     Returns:
-        The task, and what the run was started with (see `run_folder`).
+        The task, and the origin of the run (see `run_folder`).
     """
     cls = task_class(recipe.task)
     data = cls.open_data(recipe)
@@ -157,7 +157,7 @@ def setup_task(
 
 
 def initial_weights(task: Task) -> str | None:
-    """A checksum of the weights that `--init-from` brings. Raises UserError if they do not fit."""
+    """A checksum of the weights of `--init-from`. Raises UserError if they do not fit."""
     if task.recipe.model.init_from is None or not task.recipe.model.init_weights:
         task.build_model()
         return None
@@ -246,7 +246,7 @@ def run_and_compare(recipe: Recipe, run: Path, context: DistributedContext, resu
 
 
 def say_comparison(baseline: Path, result: Result) -> None:
-    """At the end of a baseline that was continued by itself: the comparison it belongs to, or how to get it."""
+    """Print, after a baseline that was continued alone, the comparison it belongs to, or how to get it."""
     run = baseline.parent
     pretrained = read_json(run / RESULTS) if (run / RESULTS).is_file() else {"step": None}
     if result.interrupted:
@@ -259,7 +259,7 @@ def say_comparison(baseline: Path, result: Result) -> None:
 
 
 def compare(pretrained: dict[str, Any], baseline: dict[str, Any]) -> str:
-    """What pretraining gained, by the first metric: both values and their difference with its interval.
+    """Describe the gain from pretraining by the first metric: both values and their difference with its interval.
 
     Args:
         pretrained, baseline: the `results.json` of a run from pretrained weights, and of one from random weights.

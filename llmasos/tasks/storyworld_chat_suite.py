@@ -1,22 +1,23 @@
-"""The suite "storyworld-chat": whether a chat model keeps to what it was asked, and to the world that it knows.
+"""The suite "storyworld-chat": whether a chat model follows its requests and keeps to the world of its training.
 
 Its stories are held out (other combinations of hero, plot and thing), and so are the wordings, topics and names of the
-requests that have nothing to do with the world (`datasets/storyworld/outside_requests.py`). All answers are greedy.
+requests from outside the world (`datasets/storyworld/outside_requests.py`). All answers are decoded greedily.
 
-declined                       of requests from outside the world, by kind; `declines` judges
+declined                       of requests from outside the world, by kind, as judged by `declines`
 declined in the world          of requests for stories of the world, which should be none
-asked hero and thing           of told stories: the first child named is the hero who was asked for, at most one other
-                               child is named, as in every story of the world, and the thing is named
-whole stories, as asked        the same by the generator: it can tell the text, with that hero and that thing
-right of ten turns             per conversation: it begins with a story, told or given, and nine questions follow; and
-                               apart for the half in which the model tells the story, and for that in which the user
-                               gives it
+asked hero and thing           of told stories: the first child named is the requested hero, at most one other child is
+                               named, as in every story of the world, and the thing is named
+whole stories, as asked        of told stories: the generator can produce the text, with that hero and that thing
+right of ten turns             per conversation: it begins with a story, told or given, and nine questions follow; also
+                               separately for the half in which the model tells the story, and for the half in which
+                               the user gives it
 nats per token                 of the stories that answer "Tell me a story about …", each with its end
 bits per byte                  the same, for a comparison with models that have another tokenizer
-nats above the floor           per story: the same minus the true information, given the hero and the thing
+nats above the floor           per story: its nats minus the true information, given the hero and the thing
 
-In a conversation the model reads its own earlier answers. Half of them begin with a story that it tells itself: the
-generator reads it, and knows the right answers. After a text that is no story there are none, so all ten are wrong.
+In a conversation the model reads its own earlier answers. Half of the conversations begin with a story that the model
+tells itself; the generator recognizes it and provides the right answers. If the text is not a story of the world, there
+are no right answers, so all ten turns are wrong.
 """
 
 import math
@@ -67,7 +68,7 @@ def run_suite(
 
 
 def storyworld_chat_suite(model: Model, tokenizer: Tokenizer, n: int, seed: int = 0) -> SuiteResult:
-    """Test a chat model with n requests from outside of each kind, n stories, and n conversations.
+    """Test a chat model with n outside requests of each kind, n stories, and n conversations.
 
     Raises:
         UserError: the model has no chat template.
@@ -95,7 +96,7 @@ class Chat:
         self.count = self.template.token_counter(tokenizer)
 
     def answers(self, conversations: Sequence[Conversation]) -> list[str]:
-        """The model's next answer in each. What its context has no room for is dropped from the beginning."""
+        """The model's next answer in each conversation, whose beginning is dropped if it does not fit the context."""
         prompts = []
         for conversation in conversations:
             conversation.fit(self.count, max(self.model.config.context_length - 60, 1), exact=False)
@@ -104,7 +105,7 @@ class Chat:
         return [generation.text.strip() for generation in generate(self.model, self.tokenizer, prompts, options)]
 
     def answer_each(self, prompts: Sequence[str]) -> list[str]:
-        """The answers to prompts, each in a conversation of its own."""
+        """The answers to prompts, each in a separate conversation."""
         return self.answers([Conversation(history=[Message("user", prompt)]) for prompt in prompts])
 
 
@@ -118,7 +119,7 @@ def add_declined(result: SuiteResult, chat: Chat, n: int, rng: random.Random) ->
 
 
 def declines(answer: str) -> bool:
-    """Whether an answer is a refusal, judged by the phrases of its first sentence: somebody may be sorry in a story.
+    """Whether an answer is a refusal. Only its first sentence counts, because somebody in a story may be sorry, too.
 
     >>> declines("I cannot help with that."), declines("Mia was shy. She said she was sorry.")
     (True, False)
@@ -127,7 +128,7 @@ def declines(answer: str) -> bool:
 
 
 def add_told_stories(result: SuiteResult, chat: Chat, held_out: Sequence[Story]) -> None:
-    """Ask for stories, and add whether they are about the hero and the thing that were asked for."""
+    """Ask for stories, and add how many are about the requested hero and thing."""
     n, texts = len(held_out), chat.answer_each([tell_turn(story).prompt for story in held_out])
     declined = np.array([declines(text) for text in texts])
     result.add(proportion("declined in the world", int(declined.sum()), n, "of requests for stories"), declined)
@@ -138,7 +139,7 @@ def add_told_stories(result: SuiteResult, chat: Chat, held_out: Sequence[Story])
 
 
 def is_about(text: str, story: Story) -> bool:
-    """Whether a text keeps to the hero and the thing of a story: see the head of this file."""
+    """Whether a text is about the hero and the thing of a story, as defined in the docstring of this file."""
     hero, _, thing = story.combination
     names = [word for word in re.findall(r"\w+", text) if word in KNOWN_NAMES]
     return bool(names) and names[0] == hero and len({*names}) <= 2 and re.search(rf"\b{thing}\b", text) is not None
@@ -200,14 +201,14 @@ def add_losses(result: SuiteResult, chat: Chat, held_out: Sequence[Story]) -> No
 
 
 def add_ratio(result: SuiteResult, name: str, values: np.ndarray, sizes: np.ndarray) -> None:
-    """Add a sum over a sum, with its bootstrap interval."""
+    """Add a ratio of two sums, with its bootstrap interval."""
     low, high = bootstrap(np.stack([values, sizes], axis=1), mean_of_column)
     metric = Metric(name, float(values.sum() / sizes.sum()), low, high, len(values), "of whole stories", 4)
     result.add(metric, values / sizes)
 
 
 def request_nats(story: Story) -> float:
-    """-log p(hero, thing) in nats: what a request for a story tells about it. Each plot has things of its own."""
+    """-log p(hero, thing) in nats: the information in a request for a story. Every thing belongs to a single plot."""
     plots = [plot.things[: story.world.things] for plot in PLOTS[: story.world.plots]]
     p_thing = sum(sum(thing.en == story.combination[2] for thing in things) / len(things) for things in plots)
     return math.log(len(story.world.children)) - math.log(p_thing / len(plots))

@@ -1,12 +1,12 @@
-"""The interface of a task: everything in a run that depends on what the model is *for*.
+"""The interface of a task: everything in a run that depends on the purpose of the model.
 
-The training loop knows no task and no model family. `Task.setup(recipe)` prepares everything that it needs, and says
-afterwards how good the result is:
+The training loop depends on no task and no model family. `Task.setup(recipe)` prepares everything that it needs, and
+the task evaluates the result:
 
-    data        opened, as the recipe names it
+    data        the opened data that the recipe names
     tokenizer   that of --init-from, or one that is trained on the data
-    config      of the model
-    objective   what is learned
+    config      the config of the model
+    objective   the training objective
     train, val  the examples, as token ids
     sample      a text to look at after each validation
     evaluate    metrics with their intervals, and a few real mistakes
@@ -53,7 +53,7 @@ class Report(ShownAsTable):
     """The evaluation of a model on its task.
 
     Attributes:
-        metrics: each with its interval; the first is the headline.
+        metrics: the metrics with their intervals; the first is the headline.
         tables: texts to print as they are (a confusion matrix, say).
         mistakes: a few examples that the model got wrong.
         outcomes: for the first metric, what each example contributed (N,), so that two models can be compared example
@@ -75,7 +75,7 @@ class Report(ShownAsTable):
         return [("metric", "value", "95 % interval", "n", ""), *(metric.cells for metric in self.metrics)]
 
     def notes(self) -> list[str]:
-        """What the metrics do not show, such as mistakes."""
+        """Lines about what the metrics do not show, such as mistakes."""
         mistakes = ["", "Some of its mistakes:", *self.mistakes] if self.mistakes else []
         return [*(f"\n{table}" for table in self.tables), *mistakes, *self.samples]
 
@@ -93,7 +93,7 @@ class Task(ABC):
     Attributes:
         recipe: the settings.
         data: the opened data.
-        tokenizer: turns text into token ids.
+        tokenizer: the tokenizer.
         config: the config of the model.
         objective: the training objective.
         eval_only: whether the data is only to be evaluated on.
