@@ -1,4 +1,4 @@
-"""Who answers in `llmasos chat`: a model in this process, or one behind a server's URL."""
+"""The model behind `llmasos chat`: in this process, or behind a server's URL."""
 
 import json
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -180,7 +180,7 @@ class ServerModel:
 
 
 def call_in_words(written: str) -> str:
-    """The calls in a message, as a program would write them.
+    """The calls in a message in the form of function calls.
 
     >>> call_in_words('<tool_call>{"name": "calculator", "arguments": {"expression": "17 * 25"}}</tool_call>')
     'calculator(expression="17 * 25")'

@@ -80,7 +80,7 @@ def check_json_target(file: Path | str | None, is_ours: Callable[[Any], bool]) -
 
 
 def fail(message: str, status: int) -> int:
-    """Print why a command ends, and return its exit status. Of several processes, only one prints."""
+    """Print why a command ends, and return its exit status. With several processes, only one prints."""
     if os.environ.get("WORLD_SIZE", "1") != "1":
         from llmasos.training.distributed import is_first_report  # imports torch, which these processes need anyway
         from llmasos.training.torchrun import rank_in_words
@@ -94,7 +94,7 @@ def fail(message: str, status: int) -> int:
 
 @contextmanager
 def checked_output() -> Iterator[Output]:
-    """While open, standard output raises `OutputLost`, and standard error drops what cannot be written.
+    """Make standard output raise `OutputLost`, and standard error drop what cannot be written, while this is open.
 
     If a program is started with a closed stream (`>&-`), the first file it opens gets that stream's descriptor, and
     torch's output would end up in the file. So the null device is opened there first.

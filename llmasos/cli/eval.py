@@ -1,6 +1,6 @@
 """`python -m llmasos eval`: evaluate a trained model on its own held-out data or on any other data.
 
-The recipe of its run says what the model is for; without one, its config does (`llmasos/tasks/evaluate.py`).
+The recipe of its run determines the task; without a run, its config does (`llmasos/tasks/evaluate.py`).
 """
 
 import argparse

@@ -19,10 +19,10 @@ def open_model(model: str, capability: str, device: str = "auto") -> tuple[str, 
     Args:
         model: the folder of a run or of a model, or a name.
         capability: the purpose, a name in `llmasos/capabilities.py`.
-        device: as given to --device.
+        device: the value of --device.
 
     Returns:
-        The name by which the user knows it, the model and its tokenizer.
+        The model's name for the user, the model and its tokenizer.
 
     Raises:
         UserError: there is no such model, or it cannot do that.

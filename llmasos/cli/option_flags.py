@@ -1,4 +1,4 @@
-"""The flags of `sample.py` and `chat` that say how to generate, made from the options of `generation/options.py`."""
+"""The generation flags of `sample.py` and `chat`, made from the options of `generation/options.py`."""
 
 import argparse
 import dataclasses
@@ -35,7 +35,7 @@ def add_option_flags(parser: argparse.ArgumentParser, *classes: type[SamplingOpt
 
 
 def options_of(args: argparse.Namespace, kind: type[Options], recommended: Mapping[str, Any] | None = None) -> Options:
-    """The options that the flags set; the others are those that the model recommends, or else the defaults.
+    """The options that the flags set; the others have the model's recommendations, or else the defaults.
 
     Raises:
         UserError: one is out of range, or a grammar is combined with beam search, which does not support it.

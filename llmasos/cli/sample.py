@@ -143,7 +143,7 @@ def parse_options(args: argparse.Namespace, model: Model | None = None) -> Sampl
 
     Args:
         args: the parsed flags, which take precedence.
-        model: its recommendations are used for the rest (None = no recommendations).
+        model: the model whose recommendations are used for the rest (None = no recommendations).
     """
     recommended = None if model is None else model.generation_config.recommended
     is_transformer = model is not None and model.config.family == "transformer"

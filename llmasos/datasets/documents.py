@@ -37,7 +37,7 @@ class DocumentRows(Sequence[np.ndarray]):
         tokens: (N,) integers, usually a memory map; never copied.
         end_of_text: the token that ends each document. Tokens after the last one are an incomplete document.
         begin_of_text: the token that each document is predicted from, often the same.
-        context_length: T, how many tokens the model sees.
+        context_length: T, the number of tokens that the model sees.
     """
 
     def __init__(self, tokens: np.ndarray, end_of_text: int, begin_of_text: int, context_length: int):

@@ -40,7 +40,7 @@ Columns = dict[str, str]  # role → name of the column that plays it
 
 @dataclass(frozen=True)
 class Row:
-    """One row: its location ("FILE, line N"), column → value, and what makes it unusable ("" if nothing does)."""
+    """One row: its location ("FILE, line N"), column → value, and why it is unusable ("" if it is usable)."""
 
     where: str
     cells: dict[str, Any]
@@ -63,7 +63,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Role:
-    """What a column means to an example: the names it usually has, and whether a table must have it."""
+    """The role of a column in an example: its usual names, and whether a table must have it."""
 
     names: tuple[str, ...]
     required: bool = True
@@ -74,8 +74,9 @@ class RowFormat:
     """One way to write an example as a row.
 
     Attributes:
-        roles: the name of each role, to how to find its column.
-        make_example: role → value, to an example (`examples.py`); raises `BadRow`. A role without a column is None.
+        roles: name of a role → how to find its column.
+        make_example: the function from role → value to an example (`examples.py`); raises `BadRow`. A role without a
+            column has the value None.
         remedy: the advice in an error about a missing column; "" = how to name it with `--columns`.
     """
 
@@ -235,7 +236,7 @@ def read_examples(path: Path, formats: tuple[RowFormat, ...], columns: Columns |
 
     Args:
         path: the file's path.
-        formats: the ways in which its rows may be written; the first whose columns it has is used.
+        formats: the ways in which its rows may be written; the first one whose columns it has is used.
         columns: role → name or number of its column, if that is not one of the role's usual names.
         bad_rows: the policy for bad rows.
 
@@ -275,7 +276,7 @@ def read_examples(path: Path, formats: tuple[RowFormat, ...], columns: Columns |
 def find_columns(format: RowFormat, names: list[str], columns: Columns) -> tuple[Columns, str]:
     """Return role → column for all roles ("" for an optional one that is missing), and the first role without one.
 
-    The names of columns are found in upper and lower case.
+    Upper and lower case in the names of columns do not matter.
 
     Args:
         format: the format of the rows.
@@ -294,7 +295,7 @@ def find_columns(format: RowFormat, names: list[str], columns: Columns) -> tuple
 
 
 def choose_columns(table: Table, formats: tuple[RowFormat, ...], columns: Columns) -> tuple[RowFormat, Columns]:
-    """Return the first of the formats that a table has the columns for, and role → column.
+    """Return the first format whose columns a table has, and role → column.
 
     Raises:
         UserError: there is none; says which column is missing and how to name it.

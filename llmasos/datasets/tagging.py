@@ -1,10 +1,10 @@
-"""Words and their labels: a text whose words are marked as parts of names, and how such marks are written.
+"""Words and their labels: texts whose words are marked as parts of names, and the schemes of such labels.
 
     text     Anna    saw    the   old   mill   in   New     York
     labels   B-PER   O      O     O     O      O    B-LOC   I-LOC
 
-In this scheme, BIO, a name begins with B-, continues with I-, and every other word has O (Ramshaw & Marcus 1995). Files
-have other schemes, too, which are read as the same names (`to_bio`):
+In this scheme, BIO, a name begins with B- and continues with I-, and every other word has O (Ramshaw & Marcus 1995).
+Files with other schemes are converted to it (`to_bio`):
 
 | scheme | a name of one word | a longer one |
 |---|---|---|
@@ -42,13 +42,13 @@ class Span(NamedTuple):
 def entity_spans(labels: Sequence[str]) -> list[Span]:
     """The names that labels mark, in order.
 
-    An I- without a name of its type before it begins one, as in `conlleval`.
+    An I- that follows no name of its type begins a new one, as in `conlleval`.
 
     >>> [tuple(span) for span in entity_spans(["B-PER", "O", "I-LOC", "I-LOC", "B-LOC", "I-PER"])]
     [('PER', 0, 1), ('LOC', 2, 4), ('LOC', 4, 5), ('PER', 5, 6)]
 
     Args:
-        labels: one for each word, in any of the schemes above; anything else counts as O.
+        labels: the label of each word, in any of the schemes above; anything else counts as O.
     """
     spans: list[Span] = []
     is_open = False  # whether the last span may continue

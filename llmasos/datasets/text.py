@@ -1,10 +1,10 @@
 """Running text from a name, a file or a folder: `open_text("storyworld")`, `open_text("my.txt")`.
 
-A known name always means the dataset; write `./NAME` for a file or folder of the same name. Files are read so:
+A known name always means the dataset; write `./NAME` for a file or folder with the same name. Files are read like this:
 
 - **A text file** (`.txt`, `.md`, `.py`, or any other ending) is one long text. Its last tenth of characters is the
   validation text, and no end-of-text is added: Tiny Shakespeare at character level has one token for each character.
-- **A text file with `<|endoftext|>`** between its documents, as that of TinyStories, is split there; the tokenizer's
+- **A text file with `<|endoftext|>`** between its documents, as in TinyStories, is split there; the tokenizer's
   own end-of-text follows each document. In `.py` and `.md` files, it is part of the text.
 - **A `.jsonl` file** has one document per line, `{"text": "..."}`; write `file.jsonl:field` for another field. A
   `.json` file is a list of such objects, or of texts. A `.csv` or `.tsv` file with such a column has one per row.

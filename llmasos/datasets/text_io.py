@@ -1,11 +1,11 @@
-"""Reading text files of any size, strictly: Unicode, or an error that says where the file is not.
+"""Reading text files of any size, strictly: valid Unicode, or an error that says where it is not.
 
 A file is read in blocks and never held in memory as a whole. It may be compressed (gzip, bzip2, xz; with Python 3.14
 also zstd) and may be UTF-16 or UTF-32 if it starts with a byte-order mark; else it is UTF-8. The mark is dropped.
 
-**What ends a line**: "\\n" or "\\r\\n", of which "\\n" is kept, and nothing else. So a line here is one of `wc -l` and
-of editors, and the two files of a translation stay in step. `str.splitlines` and Python's text files would also cut at
-a lone "\\r", the former at U+0085, U+2028 and six more, which occur inside lines of real corpora.
+**Line ends** are "\\n" and "\\r\\n" (read as "\\n"), and nothing else. So lines are the same as in `wc -l` and editors,
+and the two files of a translation stay aligned. `str.splitlines` and Python's text files would also split at a lone
+"\\r", the former also at U+0085, U+2028 and six more, which occur inside lines of real corpora.
 """
 
 import codecs
@@ -46,7 +46,7 @@ _SAFE_CUT = re.compile(r"(?<=\S)\n(?=\S)")
 
 
 def ending_of(path: Path) -> str:
-    """Return what a file's name says that it holds, in lower case.
+    """Return a file's ending in lower case, ignoring that of a compressed file.
 
     >>> ending_of(Path("reviews.CSV")), ending_of(Path("reviews.csv.gz"))
     ('.csv', '.csv')
@@ -254,7 +254,7 @@ def find_text_files(folder: Path, endings: tuple[str, ...], skip: frozenset[str]
 
     Args:
         folder: the folder to search, including its subfolders.
-        endings: such as (".txt", ".md"), lower case.
+        endings: the endings in lower case, such as (".txt", ".md").
         skip: names of folders to skip.
     """
     paths = []

@@ -85,8 +85,8 @@ def build_tokens(
 
     Args:
         source: the text.
-        tokenizer: turns it into ids.
-        cache_folder: where they are kept; by default `llmasos.datasets.paths.cache_folder()`.
+        tokenizer: the tokenizer.
+        cache_folder: the folder for the ids; by default `llmasos.datasets.paths.cache_folder()`.
         progress: whether to show a progress bar while building, on a terminal or in a notebook.
 
     Raises:

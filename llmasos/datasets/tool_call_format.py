@@ -3,8 +3,8 @@
     <tool_call>{"name": "calculator", "arguments": {"expression": "17 * 25"}}</tool_call>     Hermes, Qwen, and ours
     {"name": "calculator", "parameters": {"expression": "17 * 25"}}                           Llama 3.1 … 3.3
 
-In the second form a call is a whole message. Only what a model writes, and reads, is in its own form: the messages of a
-conversation hold calls in the first.
+In the second form, a call is a whole message. Only the model's input and output are in its own form; the messages of a
+conversation always contain calls in the first form.
 """
 
 import json
@@ -39,7 +39,7 @@ def write_call(call: ToolCall) -> str:
 
 
 def read_call(text: str) -> ToolCall:
-    """Read what is between the marks of a call.
+    """Parse the text between the marks of a call.
 
     >>> read_call('{"name": "calculator", "arguments": {"expression": "1+1"}}')
     ToolCall(name='calculator', arguments={'expression': '1+1'})
@@ -72,7 +72,7 @@ class CallFormat:
         start: the mark before the JSON; "" if a call is a whole message.
         end: the mark after it; "" likewise.
         arguments: the name of the arguments in the JSON.
-        tag: what may also come before a call that is a whole message.
+        tag: a text that may precede a call that is a whole message.
     """
 
     start: str
@@ -92,7 +92,7 @@ class CallFormat:
 
         Args:
             text: the model's output, up to the mark after a call or the end of the message.
-            last: whether the last mark counts, and not the first.
+            last: whether to look for the last mark instead of the first.
         """
         if self.start:
             before, mark, call = text.rpartition(self.start) if last else text.partition(self.start)
@@ -134,7 +134,7 @@ CALL_FORMATS = (HERMES, LLAMA3)
 
 
 def describe_tools(descriptions: Sequence[Mapping[str, Any]]) -> str:
-    """The text that tells a model which tools there are, for its system message."""
+    """The text for the system message that describes the available tools."""
     return "\n".join([INTRODUCTION, *(json.dumps(tool, ensure_ascii=False) for tool in descriptions)])
 
 

@@ -1,12 +1,12 @@
-"""What a single value of the user's data means: of a JSON file, of a table's cell, or of an object in memory.
+"""The meaning of a single value in the user's data: in a JSON file, a table's cell, or an object in memory.
 
     "fine", 3, 2.5, true, numpy.int64(3)                     the texts fine, 3, 2.5, true, 3
     null, None, NaN, pandas.NA                               nothing: an empty text
     [{"type": "text", "text": "Hi"}, …]                      content parts, as in chat APIs: the text Hi…
     anything else (other lists, objects, bytes, images)      a `BadRow`
 
-`str(value)` would turn them all into words, "None" and "nan" and "[{'type'…" among them, and a model would learn to
-write these. Neither is anything judged by its truth value: the text "false" is true to Python.
+`str(value)` would turn all of them into words, including "None", "nan" and "[{'type'…", and a model would learn to
+write these. Truth values are not used either: the text "false" is true in Python.
 """
 
 import json
@@ -42,7 +42,7 @@ class BadRows:
 
 
 def to_plain(value: Any) -> Any:
-    """Return a value as JSON knows it: numpy's and torch's numbers as Python's, and None for any missing value.
+    """Convert a value to a JSON type: numpy's and torch's numbers to Python's, and any missing value to None.
 
     >>> to_plain(float("nan")), to_plain(None), to_plain(0), to_plain("")
     (None, None, 0, '')
@@ -55,7 +55,7 @@ def to_plain(value: Any) -> Any:
 
 
 def is_missing(value: Any) -> bool:
-    """Whether a value is missing: null, NaN, or a text of white space alone."""
+    """Whether a value is missing: null, NaN, or a text of only white space."""
     value = to_plain(value)
     return value is None or (isinstance(value, str) and not value.strip())
 
@@ -64,11 +64,11 @@ def to_text(value: Any, name: str) -> str:
     """Return a value as a text, "" if it is missing.
 
     Args:
-        value: any.
+        value: any value.
         name: the value's name, for the message.
 
     Raises:
-        BadRow: it is neither a text nor a number nor a list of content parts with text alone.
+        BadRow: it is neither a text nor a number nor a list of content parts with only text.
 
     >>> [to_text(value, "answer") for value in ("fine", 3, True, None, [{"type": "text", "text": "Hi"}])]
     ['fine', '3', 'true', '', 'Hi']

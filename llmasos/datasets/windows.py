@@ -1,7 +1,7 @@
 """Windows of a long array of tokens: the examples of a causal language model.
 
-A window is T + 1 tokens: positions 0 .. T-1 are the inputs, 1 .. T the targets. Windows overlap by one token, so that
-each token is the target of one window. With the 13 tokens a b c ... m and T = 3, the grid that starts at token 1 is
+A window is T + 1 tokens: positions 0 .. T-1 are the inputs, 1 .. T the targets. Windows overlap by one token, so each
+token is a target in one window. With the 13 tokens a b c ... m and T = 3, the grid that starts at token 1 is
 
     b c d e      e f g h      h i j k        (the first token of each is input only)
 
@@ -38,7 +38,7 @@ class Windows:
 
     Args:
         tokens: (N,) integers, usually a memory map; never copied.
-        context_length: T, how many tokens the model sees.
+        context_length: T, the number of tokens that the model sees.
         split: "train" or "val", for the message; "train" needs at least T + 1 tokens, "val" just two.
 
     Raises:

@@ -328,7 +328,7 @@ def check_model(task: str, config: ModelConfig, name: str) -> None:
     """Raise UserError unless a model of this config can do the task.
 
     Args:
-        task: its name.
+        task: the name of the task.
         config: the config of the model.
         name: the model's name, as the user wrote it.
     """
@@ -350,7 +350,7 @@ def batches(
 ) -> Iterator[tuple[Sequence[Any], Batch]]:
     """Examples in batches on the model's device, with the model in eval mode while they are used.
 
-    What is random in a batch (masks) depends on the seed and the example's number alone.
+    Anything random in a batch (masks) depends only on the seed and the example's number.
 
     Yields:
         Some of the examples, and the batch made of them.

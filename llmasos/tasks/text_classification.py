@@ -123,7 +123,7 @@ def classify(
     Args:
         model: a `SequenceClassifier`, on any device, in any mode.
         tokenizer: the one it was trained with.
-        texts: N texts, or pairs of texts. Those longer than the context lose their middle.
+        texts: N texts, or pairs of texts. The middle of those longer than the context is left out.
         batch_size: the number of texts computed at once; only affects speed and memory.
 
     Raises:

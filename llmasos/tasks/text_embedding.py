@@ -2,8 +2,8 @@
 
     queries, each with its passage → token ids → any family → mean over tokens → InfoNCE within groups of pairs
 
-The metrics are recall@k and MRR: each held-out query is compared with all held-out passages, exactly. Next to them is
-what BM25 finds in the same passages, which needs no model.
+The metrics are recall@k and MRR: each held-out query is compared with all held-out passages, exactly. The baseline is
+BM25 on the same passages, which needs no model.
 """
 
 from collections.abc import Iterable
@@ -79,8 +79,8 @@ class TextEmbedding(ExampleTask):
 
         Args:
             split: the split of the data.
-            model: embeds the texts; None = BM25.
-            n_queries: search with the first n_queries only; None = with all.
+            model: the model that embeds the texts; None = BM25.
+            n_queries: the number of queries to search with, the first ones; None = all.
 
         Returns:
             The queries (Q), their scores (Q, N), and the different passages (N).

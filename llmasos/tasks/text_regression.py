@@ -2,8 +2,8 @@
 
     texts with numbers → token ids → any family with one number on top → mean squared error, correlations
 
-The error comes with a baseline that reads nothing: the mean of the training texts' numbers. The correlations say
-whether the order is right, which is what a cross-encoder that ranks passages needs.
+The error comes with a baseline that reads nothing: the mean of the training texts' numbers. The correlations show
+whether the order is right, which matters for a cross-encoder that ranks passages.
 """
 
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Answers with tools: the model calls functions until it has what it needs, and then answers."""
+"""Answers with tools: the model calls functions until it has all it needs, and then answers."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ class ToolReply:
     """The assistant's answer, and how it came about.
 
     Attributes:
-        text: the answer; what the model wrote, if it wrote a call that never ends, or called too often.
+        text: the answer; the unfinished text if a call never ends, or if there were too many calls.
         messages: the messages that the answer added to the conversation: calls, results, and the answer itself.
         warnings: sentences for the user, such as that the conversation has outgrown the model's context.
     """
@@ -52,10 +52,10 @@ def reply_with_tools(
         tools: functions with names, or `Tool`s.
         options: sampling options; `max_new_tokens` limits each message.
         max_calls: the maximum number of calls in each answer.
-        describe: whether the model reads which tools there are; False for one that knows them by heart.
-        tool_choice: "auto": the model may call tools; "required": the first thing it writes is a call of one of them,
-            with arguments that its JSON schema allows; a tool or its name: a call of that one. After the result it may
-            write anything.
+        describe: whether the tools are described to the model; False for one that has learned them.
+        tool_choice: "auto": the model may call tools; "required": it begins with a call of one of them, with arguments
+            that its JSON schema allows; a tool or its name: with a call of that one. After the result it may write
+            anything.
 
     Raises:
         UserError: two tools have the same name, or one is not a function; tool_choice is not one of the tools, or a

@@ -2,13 +2,13 @@
 
     python -m llmasos.tools.ablation --seeds 1 --seconds 60
 
-Every model learns storyworld for the same processor time, whatever a step of it costs: a part that makes each step
-better but slower has to earn its time. (The schedule needs to know the number of steps in advance, so a few are timed
-first; leave the machine alone meanwhile.) Then the model predicts each held-out story whole. The table shows the loss
-in nats per token, the mean over the seeds, and what the part gains.
+Every model learns storyworld for the same processor time, whatever its steps cost: a part that makes each step better
+but slower must be worth the time. (The schedule needs the number of steps in advance, so a few are timed first; leave
+the machine alone meanwhile.) Then the model predicts each held-out story as a whole. The table shows the loss in nats
+per token, the mean over the seeds, and the gain from each part.
 
-Each result is one line of JSON in --out. A result that is there is not computed again, so the script can be stopped at
-any time; more seeds only add lines.
+Each result is one line of JSON in --out. An existing result is not computed again, so the script can be stopped at any
+time; more seeds only add lines.
 """
 
 import argparse
@@ -74,7 +74,7 @@ def settings_of(parts: list[str]) -> tuple[Recipe, ModelConfig]:
 
 @cache
 def storyworld() -> tuple[TextSource, Tokenizer]:
-    """The stories, and the tokenizer that every model has."""
+    """The stories, and the tokenizer of all models."""
     recipe, _ = settings_of([])
     data = LanguageModeling.open_data(recipe)
     return data, LanguageModeling.make_tokenizer(recipe, data)
@@ -135,7 +135,7 @@ def table(rows: list[dict[str, Any]], seconds: float) -> str:
 
 
 def main() -> None:
-    """Measure what is missing, and print the table."""
+    """Measure the missing results, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=1, help="models of each variant (default: 1)")
     parser.add_argument("--seconds", type=float, default=60.0, help="processor time for each model (default: 60)")
