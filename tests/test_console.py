@@ -181,7 +181,7 @@ def test_quiet_prints_nothing_and_only_while_it_is_open(monkeypatch):
 def test_a_notebook_without_widgets_gets_a_bar_and_no_warning(monkeypatch):
     kernel = types.SimpleNamespace(config={"IPKernelApp": {}})
     monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: kernel))
-    monkeypatch.setitem(sys.modules, "ipykernel.zmqshell", types.ModuleType("zmqshell"))  # by which tqdm knows it
+    monkeypatch.setitem(sys.modules, "ipykernel.zmqshell", types.ModuleType("zmqshell"))  # so tqdm recognizes it
     monkeypatch.setitem(sys.modules, "ipywidgets", None)  # cannot be imported
     for name in ("tqdm.auto", "tqdm.autonotebook", "tqdm.notebook"):
         monkeypatch.delitem(sys.modules, name, raising=False)

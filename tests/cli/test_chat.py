@@ -140,7 +140,7 @@ def test_a_model_that_has_not_learned_to_chat_is_asked_in_plain_text_and_that_is
 def test_a_model_that_has_not_learned_to_chat_does_not_speak_for_the_user(talk, where, monkeypatch):
     said, sample, engine = b" A dog.\nUser: And that?\nAssistant: A cat.", BatchDecoder.sample, tiny("gpt")
 
-    def say(self):  # the model knows bytes
+    def say(self):  # the model's tokens are bytes
         ids = sample(self)
         for number, row in enumerate(self.sequences):
             row.ids[-1] = ids[number] = said[(len(row.ids) - 1) % len(said)]

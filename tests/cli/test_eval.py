@@ -114,7 +114,7 @@ def test_another_measure_of_the_same_model(capsys):
 # On one's own file
 
 
-OWN = {  # name of a run → a file of one's own, what it counts, and how many that are
+OWN = {  # name of a run → a user's file, its first score, and the number of examples
     "text": (("--data", "own.txt"), "nats per token", None),
     "bert-alone": (("--data", "own.txt"), "masked-LM accuracy", None),
     "classify": (("--data", "reviews.csv", "--columns", "text=review,label=stars"), "accuracy", 4),

@@ -348,7 +348,7 @@ def test_a_column_of_a_table_holds_documents(tmp_path):
         assert {*source.documents("train"), *source.documents("val")} == {f"Hi, {i}" for i in range(5)}
         if field:
             assert infer_format(where).formats == ("text",)
-    (tmp_path / "e.csv").write_text("names\nAnna\n")  # no such column: the text as it is
+    (tmp_path / "e.csv").write_text("names\nAnna\n")  # without such a column, the file is read as text
     assert "".join(open_text(tmp_path / "e.csv").documents("train")) == "names\nAnn"
 
 

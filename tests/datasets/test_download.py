@@ -239,7 +239,7 @@ def test_a_full_disk_is_one_sentence(serve, tmp_path):
     server = serve("good")
     with pytest.raises(UserError, match=f"could not write {tmp_path / 'data.bin'}: the file grew"), small_disk():
         _fetch(server, tmp_path / "data.bin")
-    _fetch(server, tmp_path / "data.bin")  # with room again, what had arrived is used
+    _fetch(server, tmp_path / "data.bin")  # with room again, the downloaded part is used
     assert server.requests == [None, "bytes=100000-"]
 
 

@@ -29,7 +29,7 @@ def test_every_token_is_predicted_from_the_tokens_before_it_in_its_window(stride
     model, tokens = random_gpt(), TOKENS[:n_tokens]
     losses = token_losses(model, tokens, stride)
     for i in range(1, n_tokens):
-        # The first window has the targets 1 … T, each further one the next `stride` of them.
+        # The first window has the targets 1 … T, each later one the next `stride` targets.
         start = 0 if i <= T else -(-(i - T) // stride) * stride
         assert i <= T or i - start >= T - stride + 1, "less context than promised"
         assert losses[i - 1] == pytest.approx(explicit_loss(model, tokens[start:i], tokens[i]), abs=1e-6)
@@ -88,7 +88,7 @@ class Unsure(nn.Module):
 
     def forward(self, ids):
         logits = torch.zeros(*ids.shape, 8)
-        logits[..., 7] = torch.where(ids == 1, 3.0, 0.0)  # after a 1, a 7 is expected, which never comes
+        logits[..., 7] = torch.where(ids == 1, 3.0, 0.0)  # after a 1 it expects a 7, which never follows
         return logits
 
 

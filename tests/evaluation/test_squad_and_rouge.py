@@ -57,7 +57,7 @@ def test_exact_match_and_f1_are_the_official_ones():
         ("tower", [], 0, 0),
         ("the", [], 1, 1),  # nothing is left after normalization
         ("x", ["the", "x"], 1, 1),
-        ("", ["the", "x"], 0, 0),  # a reference of which nothing is left does not count
+        ("", ["the", "x"], 0, 0),  # a reference without words after normalization does not count
         ("theatre", ["atre"], 0, 0),  # an article is a whole word
     ],
 )

@@ -123,7 +123,7 @@ def test_padding_beside_the_end_of_a_full_prompt_stays_within_the_context():
     sequences = [
         SequenceState(prompt, SamplingOptions(max_new_tokens=5)) for prompt in (tuple(range(16)), tuple(range(6)))
     ]
-    run(model, sequences, n_slots=2, budget=13)  # thirteen tokens; then three of the first beside six of the second
+    run(model, sequences, n_slots=2, budget=13)  # thirteen tokens; then three of the first and six of the second
     assert [sequence.ids for sequence in sequences] == [
         generate_naive(model, sequence.prompt, sequence.options) for sequence in sequences
     ]
@@ -232,7 +232,7 @@ def test_samples_of_one_prompt_compute_it_once():
         (1, 30),
         (5, 1),
         (1, 1),
-    ]  # the first computes all; the others their last token, beside its first new one
+    ]  # the first computes all; the others their last token, together with its first new one
     del model.decode
     assert [sequence.ids for sequence in sequences] == [
         generate_naive(model, prompt, sequence.options, sample=sample) for sample, sequence in enumerate(sequences)

@@ -193,7 +193,7 @@ def test_the_cache_is_no_longer_than_needed():
     assert Decoder(model, [SequenceState((1, 2, 3), SamplingOptions(max_new_tokens=500))]).cache.length == 16
 
 
-# What it reports, and what it leaves alone
+# What it reports, and what it does not change
 
 
 def test_log_probabilities_are_the_models_own_whatever_the_options():

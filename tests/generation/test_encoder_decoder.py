@@ -72,7 +72,7 @@ def test_each_source_is_encoded_once_whatever_is_written():
         shapes.append(tuple(source.shape)) or encode(source, attention_mask)
     )
     generate_from(model, BYTES, SOURCES, OPTIONS["greedy"], n_samples=3, batch_size=10)
-    assert shapes == [(4, 19)]  # "x" stands there twice
+    assert shapes == [(4, 19)]  # "x" occurs twice
 
 
 def test_a_text_that_fills_the_context_ends_with_length():

@@ -75,7 +75,7 @@ def test_the_texts_have_the_distribution_of_the_model(abc, steps):
     expected, other = (one_by_one, at_once) if steps is None else (at_once, one_by_one)
     chi2 = N * ((measured - expected) ** 2 / expected).sum()
     assert chi2 < 26.1  # χ² with 8 degrees of freedom, p = 0.001
-    assert N * ((measured - other) ** 2 / other).sum() > 40  # and the two can be told apart
+    assert N * ((measured - other) ** 2 / other).sum() > 40  # and the two can be distinguished
 
 
 def test_the_most_certain_are_first(abc):

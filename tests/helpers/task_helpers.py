@@ -40,7 +40,7 @@ BERT = ("--model", "bert-laptop", "--tokenizer", "wordpiece", "--vocab-size", "3
 GPT = ("--model", "gpt-laptop", "--tokenizer", "bpe", "--vocab-size", "300", *TINY)
 TRANSFORMER = ("--model", "transformer-laptop", "--tokenizer", "bpe", "--vocab-size", "300", *TINY)
 
-RUNS = {  # what a user types for each task, with a file of `write_files`
+RUNS = {  # a user's flags for each task, with a file of `write_files`
     "text": ("--task", "language-modeling", "--data", "stories.txt", *GPT),
     "documents": ("--task", "language-modeling", "--data", "stories.jsonl", "--rows", "documents", *GPT),
     "bert": ("--task", "bert-pretraining", "--data", "stories.txt", *BERT),

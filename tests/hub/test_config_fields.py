@@ -187,7 +187,7 @@ MODERNBERT_FIELDS = {
 ROBERTA_FIELDS = BERT_FIELDS | {"max_position_embeddings": [42, 14], "type_vocab_size": [1, 2], "pad_token_id": [1, 0]}
 IMPOSSIBLE = (ValueError, KeyError, RuntimeError, TypeError, AttributeError, IndexError, ZeroDivisionError,
               StrictDataclassError)  # fmt: skip  # what transformers raises for such a config
-ALIASES = {  # what the error may name instead
+ALIASES = {  # a name that the error may contain instead
     "pad_token_id": "decoder_start_token_id",  # one must be the other
     "hidden_size": "word_embed_proj_dim",
     "rope_scaling": "rope_type",  # as transformers 5 saves it, in rope_parameters
@@ -288,7 +288,7 @@ def outcome(name, changes, folder):
         names = [name.removeprefix("encoder_").removeprefix("decoder_") for name in names]
         assert any(name in str(error) for name in [*names, "impossible model"]), (changes, error)
         return "refused"
-    if name == "RobertaForMaskedLM":  # without the next sentence, which it has not learned
+    if name == "RobertaForMaskedLM":  # without next-sentence prediction, which it has not learned
         ours = ours[:, :-2].unflatten(1, (-1, theirs.config.vocab_size))
     if ours.shape[:2] == RAGGED.shape and not name.endswith(
         ("MTModel", "Generation")

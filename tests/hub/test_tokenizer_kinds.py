@@ -263,7 +263,7 @@ def test_added_tokens_of_an_old_bert_are_read_from_their_file(further, tmp_path)
     (tmp_path / "special_tokens_map.json").write_text(json.dumps({further: ["[E1]"]}))
     ours = load_any_tokenizer(tmp_path)
     assert ours.special_tokens["[E1]"] == len(names) + 1 and "covid" not in ours.special_tokens
-    if TRANSFORMERS_5 == (further == "extra_special_tokens"):  # each knows its own name for the list in this file
+    if TRANSFORMERS_5 == (further == "extra_special_tokens"):  # each version has its own name for the list in this file
         theirs = transformers.BertTokenizerFast.from_pretrained(tmp_path)
         for text in ("the Covid cat [E1]", "covids", "[e1] [E1][MASK]"):
             assert ours.encode(text, allow_special=True) == theirs.encode(text, add_special_tokens=False)

@@ -45,7 +45,7 @@ def close(actual, expected):
 @pytest.mark.parametrize("name", MODELS)
 def test_a_trace_has_the_numbers_of_the_forward_pass(name, position):
     model, ids, head = randomize(build_model(ModelConfig(**SMALL | MODELS[name]))), random_ids(1, 7, vocab_size=29), 3
-    model.train()  # a trace is without dropout, and leaves the mode as it was
+    model.train()  # a trace has no dropout, and does not change the mode
     steps = forward_trace(model, ids[0], position, head)
     assert model.training and not any(module._forward_hooks for module in model.modules())
     model.eval()

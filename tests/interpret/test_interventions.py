@@ -113,7 +113,7 @@ def test_patching_everything_restores_the_clean_run_and_nothing_leaks_back(name)
 
 def test_ablating_a_part_that_does_nothing_changes_nothing():
     model, ids = make("gpt2"), random_ids(1, 6, vocab_size=29)[0]
-    model.blocks[1].attention.out_proj.weight.data[:, 4:8] = 0.0  # what head 1 writes
+    model.blocks[1].attention.out_proj.weight.data[:, 4:8] = 0.0  # the output of head 1
     metric = logit_difference(3, 4)
     zero, mean = (ablation(model, ids, metric, sites_of(model, "head"), mean=m) for m in (False, True))
     with torch.inference_mode():
@@ -144,7 +144,7 @@ def test_a_probe_finds_a_direction_that_is_there_and_none_that_is_not():
     assert control.interval[0] < 0.42  # chance is a third
     moved = activations + 25.0 * probe.steering(0, 2)
     is_first = labels == 0
-    assert (probe(moved)[is_first] == 2).float().mean() > 0.9  # the edit changes what the probe sees
+    assert (probe(moved)[is_first] == 2).float().mean() > 0.9  # the edit changes the probe's prediction
 
 
 def test_steering_moves_the_difference_of_two_logits_by_what_it_says():
@@ -208,7 +208,7 @@ def test_scores_of_a_model_whose_heads_are_known():
     assert after[:, 1:].min() > 0.99  # position 0 has no previous token, so its head sees itself, as a second match
     scores = induction_scores(model, 12, 8, tokens=torch.arange(12))
     assert scores.previous_token[0, 0] > 0.99 and scores.previous_token[1, 0] < 0.6
-    assert scores.induction[1, 0] > 5 * scores.uniform  # tokens repeat within a half, which leads it astray
+    assert scores.induction[1, 0] > 5 * scores.uniform  # tokens repeat within a half, which misleads it
     assert scores.induction[0, 0] < 0.01
     assert scores.second_loss < scores.first_loss
 

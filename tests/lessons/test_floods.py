@@ -13,7 +13,7 @@ from lessons.machinery.grading import RIGHT, WRONG
 
 LIMITS, TIME = "outside an exercise's limits", "it does not terminate"
 MEMORY, ENDED = "too much memory", "it ends the process"
-FLOODS = {  # what it asks for → (the body of an exercise, how the mistake may be called)
+FLOODS = {  # the excessive resource → (the body of an exercise, the possible names of the mistake)
     "memory of torch": ("rows = []\nwhile True: rows.append(torch.empty(2**26))", (MEMORY, TIME)),
     "memory of Python": ("rows = []\nwhile True: rows.append(bytearray(2**27))", (MEMORY, TIME)),
     "memory in one piece": ("return b'x' * 2**34", (MEMORY,)),

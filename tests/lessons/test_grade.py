@@ -120,7 +120,7 @@ def test_where_submissions_are_found(tmp_path):
         find_submissions(tmp_path / "nowhere", None)
 
 
-VARIANTS = {  # student → (what is replaced, by what, the signs in the table, a mistake that is named)
+VARIANTS = {  # student → (the replaced text, its replacement, the signs in the table, the name of the mistake)
     "01-right": ("", "", "✓ ✓ ✓ ✓ ✓ ✓ ✓", ""),
     "02-unscaled": ("/ math.sqrt(q.size(-1))", "", "✓ ✓ ✗ ✗ ✓ ✓ ✓", "scores are not scaled"),
     "03-by-d": ("math.sqrt(q.size(-1))", "q.size(-1)", "✓ ✓ ✗ ✗ ✓ ✓ ✓", "scores are divided by D"),

@@ -168,7 +168,7 @@ time.sleep(600)
     def possible() -> bool:
         return tool is not None and subprocess.run(trial, capture_output=True).returncode == 0
 
-    for _ in range(10 if possible() else 1):  # for a while after many of them the system may have no more to give
+    for _ in range(10 if possible() else 1):  # after many of them, the system may have none left for a while
         worker = subprocess.Popen(
             [sys.executable, "-c", code, marker], stdout=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=True
         )

@@ -85,7 +85,7 @@ def test_flops_per_token_equal_those_counted_in_a_training_step(variant, T):
     with FlopCounterMode(display=False) as counter:
         model(ids).square().mean().backward()
     everywhere = {"sliding_window": None, "layer_types": (), "local_rope_theta": None}
-    config = dataclasses.replace(model.config, **everywhere)  # the explicit path computes what a window hides
+    config = dataclasses.replace(model.config, **everywhere)  # the explicit path also computes what a window masks
     assert counter.get_total_flops() == flops_per_token(config, T) * ids.numel()
 
 

@@ -251,7 +251,7 @@ def test_dropout_stands_before_a_classifier_in_training_only():
     assert torch.equal(model(IDS), model(IDS))
     model.backbone.requires_grad_(False)
     model.train()
-    model.backbone.eval()  # what differs now is the dropout before the head alone
+    model.backbone.eval()  # now only the dropout before the head differs
     assert not torch.equal(model(IDS), model(IDS))
 
 

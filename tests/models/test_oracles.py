@@ -114,7 +114,7 @@ def test_logits_equal(pair):
 
 @pytest.mark.parametrize("attention_mask", [REAL, LEFT_REAL], ids=["right padded", "left padded"])
 def test_logits_of_real_tokens_equal_with_padding(pair, attention_mask):
-    ours, oracle = pair[0].float(), pair[1].float()  # in float64 their Llama answers NaN for left padding
+    ours, oracle = pair[0].float(), pair[1].float()  # in float64 their Llama returns NaN for left padding
     positions = (attention_mask.long().cumsum(1) - 1).clamp(min=0)
     expected = oracle(IDS, attention_mask=attention_mask.long(), position_ids=positions).logits
     torch.testing.assert_close(

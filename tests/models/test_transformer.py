@@ -218,7 +218,7 @@ def test_beams_can_be_reordered_dropped_and_doubled(model):
     model.decode(TARGET[:, :4], torch.arange(4).expand(3, 4), cache)
     for rows in (torch.tensor([2, 0, 2]), torch.tensor([1])):
         chosen, continued = cache.select(rows), TARGET[rows]
-        continued[:, 4:] = random_ids(len(rows), 3, seed=5)  # the doubled beam goes on in two ways
+        continued[:, 4:] = random_ids(len(rows), 3, seed=5)  # the doubled beam continues in two ways
         hidden = model.decode(continued[:, 4:], torch.arange(4, 7).expand(len(rows), 3), chosen)
         expected = model(SOURCE[rows], continued, REAL[rows])[:, 4:]
         torch.testing.assert_close(model.lm_head(hidden), expected, **EXACT)

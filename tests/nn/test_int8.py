@@ -168,7 +168,7 @@ def test_what_is_rounded_and_what_is_not(name):
     assert n_parameters(model) == before
     assert not model.training and not any(p.requires_grad for p in model.parameters())
     again = outputs(model)
-    assert torch.equal(outputs(quantize(model)), again)  # once more changes nothing
+    assert torch.equal(outputs(quantize(model)), again)  # repeating it changes nothing
 
 
 @pytest.mark.parametrize("name", ["gpt gpt2", "bert", "transformer, output bias"])

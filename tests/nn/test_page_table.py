@@ -91,7 +91,7 @@ def test_no_page_leaks_and_none_is_given_to_two_whatever_happens(seed):
         if draw.random() < 0.55:
             text = [draw.randrange(2) for _ in range(draw.randint(1, 14))]
             known = pool.find(text[:-1])
-            for i, page in enumerate(known):  # what is found is what a text has there, or had when it was freed
+            for i, page in enumerate(known):  # all sequences with this page begin alike
                 live = [ids for pages, ids in tables if page in pages]
                 assert all(ids[: 3 * (i + 1)] == text[: 3 * (i + 1)] for ids in live)
             pool.share(known)

@@ -132,7 +132,7 @@ def test_from_a_perfect_model_every_story_answer_comes_back(kind, lowercase):
     length, stride = (300, 60) if kind == "byte" else (100, 24)
     for qa in story_questions(20):
         windows = make_windows(qa, tokenizer, length, stride)
-        # Windows that hold no answer say so as firmly as others point at it: only the null score of the worst counts.
+        # Windows without an answer are as confident as those with it: only the lowest null score counts.
         found = best_answer(qa.context, windows, perfect_logits(windows), max_answer_tokens=60)
         assert (found.text, found.start) == (qa.answers[0].text, qa.answers[0].start)
         none = QA(qa.context, qa.question, ())

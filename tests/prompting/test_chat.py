@@ -82,7 +82,7 @@ def test_an_answer_ends_where_the_template_says(template):
     assert options.stop == ("END", *chosen.stop_strings)
     begun = [chosen.encode(tokenizer, [Message(role, "x")], add_generation_prompt=False).ids for role in ROLES]
     special = [any(id in tokenizer.special_tokens.values() for id in ids[:2]) for ids in begun]
-    if chosen.stop_strings:  # nothing else tells that somebody else speaks
+    if chosen.stop_strings:  # nothing else marks the next speaker
         assert not any(special)
         assert [stop.strip() for stop in chosen.stop_strings] == [
             tokenizer.decode(ids).partition(" ")[0] for ids in begun

@@ -93,7 +93,7 @@ def test_it_fits_afterwards_with_as_much_as_can_be(sizes, room, n_examples):
     assert n_letters(one.messages) <= room and one.messages[-1].content == "x" * sizes[-1]
     assert len(one.messages) == len(sizes) + 2 * n_examples - forgotten.messages - 2 * forgotten.examples
     assert one.messages[0].role == "user" and forgotten.messages % 2 == 0
-    if forgotten.messages:  # one exchange more would not have fitted, beside the examples that there were
+    if forgotten.messages:  # one more exchange would not have fit, together with the examples
         more = sum(sizes[forgotten.messages - 2 :])
         assert more + sum(map(n_letters, SHOWN[:n_examples])) > room
 

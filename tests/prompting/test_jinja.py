@@ -139,7 +139,7 @@ def test_no_string_of_a_program_names_an_attribute_of_a_value():
 
 
 GROWTH = "{% set ns = namespace(s=START, t=START) %}{% for i in range(100000) %}{% set ns.s = STEP %}{% endfor %}{{ ns.s | length }}"
-TREES = (  # two equal values of a million characters, which cost little to make
+TREES = (  # two equal values of a million characters, which are cheap to make
     "{% set ns = namespace(t=[1], u=[1]) %}{% for i in range(15) %}{% set ns.t = [ns.t, ns.t] %}"
     "{% set ns.u = [ns.u, ns.u] %}{% endfor %}{% for i in range(100000) %}"
 )
@@ -205,7 +205,7 @@ def test_a_hostile_program_ends_soon_with_a_sentence(name):
     with pytest.raises(TemplateError) as caught:
         Template(HOSTILE[name]).render(VARIABLES)
     assert str(caught.value).startswith(("line 1: ", "line 2: ")) and len(str(caught.value)) < 200
-    assert time.process_time() - start < 30  # far above what it takes, less than half a second
+    assert time.process_time() - start < 30  # far more than the half second that it takes at most
 
 
 def test_data_that_is_no_data_or_too_deep_is_refused():

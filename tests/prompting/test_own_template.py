@@ -183,7 +183,7 @@ def test_a_reply_with_tools_of_a_model_with_its_own_form(form):
     [reply] = reply_with_tools(model, tokenizer, [QUESTION], [calculator], options)
     assert reply.text == "It is 425." and reply.messages[1] == Message("tool", "425") and not reply.warnings
     assert split_calls(reply.messages[0].content) == ("", [ToolCall("calculator", {"expression": "17 * 25"})])
-    if form == "llama3":  # the model wrote what its template writes
+    if form == "llama3":  # the model's output equals its template's
         whole = template.encode(tokenizer, [*messages, *reply.messages[:2]]).ids
         assert tokenizer.decode(whole) == tokenizer.decode([*called, *result]), "as the model reads it in the next turn"
         [forced] = reply_with_tools(model, tokenizer, [QUESTION], [calculator], options, tool_choice=calculator)

@@ -265,7 +265,7 @@ def turns(*texts: str) -> list[dict[str, str]]:
 
 @pytest.mark.parametrize(("system", "max_tokens", "n_lost"), [
     ([], 4, 2),
-    ([], 50, 4),  # half of the context is kept free for the answer
+    ([], 50, 4),  # half of the context is reserved for the answer
     ([{"role": "system", "content": "Bark."}], 4, 4),
 ])  # fmt: skip
 def test_a_conversation_that_outgrows_the_context_loses_its_oldest_messages(gpt, system, max_tokens, n_lost):
@@ -326,7 +326,7 @@ def test_an_answer_that_is_begun_goes_on_from_there(gpt, prefix):
     answer = ask(gpt, "POST", path, body).json
     [choice] = answer["choices"]
     assert [token["id"] for token in choice["logprobs"]["content"]] == expected.ids
-    assert choice["message"]["content"] == expected.text  # and not the beginning once more
+    assert choice["message"]["content"] == expected.text  # without repeating the beginning
     assert answer["usage"]["prompt_tokens"] == len(ids)
     events = ask(gpt, "POST", path, body | {"stream": True}).events
     assert "".join(event["choices"][0]["delta"]["content"] for event in events) == expected.text

@@ -270,7 +270,7 @@ def test_a_body_has_a_largest_size():
         for length in ("1001", "9" * 30):
             answer = ask(app, "POST", "/v1/completions", fitting.ljust(1001), CONTENT_LENGTH=length)
             assert answer.status == 413 and "the limit is 1,000 bytes" in answer.error["message"]
-        # a server that takes chunks does not know the length before the end
+        # a server that accepts chunks does not know the length before the end
         chunked = {"CONTENT_LENGTH": "", "wsgi.input_terminated": True}
         assert ask(app, "POST", "/v1/completions", fitting.ljust(1000), **chunked).status == 200
         assert ask(app, "POST", "/v1/completions", fitting.ljust(1001), **chunked).status == 413
@@ -379,7 +379,7 @@ def test_the_names_of_a_server_can_be_given(gpt):
         create_app(tiny("gpt"), hosts="models.example")
     with app_of(tiny("gpt"), hosts=["*"]) as app:
         assert ask(app, "GET", "/v1/models", HTTP_HOST="anything").status == 200
-    with app_of(tiny("gpt"), api_key="k") as app:  # nobody's browser knows the key
+    with app_of(tiny("gpt"), api_key="k") as app:  # no browser has the key
         assert ask(app, "GET", "/v1/models", HTTP_HOST="anything", HTTP_AUTHORIZATION="Bearer k").status == 200
 
 
@@ -443,7 +443,7 @@ def test_a_request_of_many_jobs_has_one_time_limit(path, kind, monkeypatch):
         body = {"input": "the cat sat on the mat ." * 2} if path == "/v1/inspect" else {"input": ["the cat"] * 30}
         answer = ask(app, "POST", path, body)
         assert answer.status == 504 and answer.error["code"] == "timeout" and "1000 seconds" in answer.error["message"]
-        assert given == [1000, 600, 200]  # each has what the others have left
+        assert given == [1000, 600, 200]  # each has the memory that the others have left
 
 
 def test_a_job_that_nobody_waits_for_any_more_is_not_done(apps):

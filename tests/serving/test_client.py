@@ -256,7 +256,7 @@ def test_a_slow_server_is_borne_as_long_as_it_says_something(serve):
     def slowly(conversation):
         for fifth in range(0, len(OK), len(OK) // 5):
             conversation.wfile.write(OK[fifth : fifth + len(OK) // 5])
-            time.sleep(0.8)  # four times at least, which together is more than 3 seconds
+            time.sleep(0.8)  # at least four times, which together is more than 3 seconds
 
     server = serve(slowly)
     assert Client(server.url, timeout=3).generate("a").text == "yes"
@@ -344,7 +344,7 @@ ONE = f"data: {piece('one')}\n\n".encode()
     [
         (reset, "broke off|closed the connection"),
         (chunked(ONE), "broke off|closed the connection"),
-        (chunked(ONE, b""), "closed the connection"),  # ended as it should, but for what should be said last
+        (chunked(ONE, b""), "closed the connection"),  # ended correctly, except that the last event is missing
         (streamed(piece("one"), "{"), "responds with '{' instead of a JSON object"),
         (streamed(piece("one"), '{"error": {"message": "the model failed.", "code": "x"}}'), "the model failed."),
         (streamed(piece("one"), '{"error": 1}'), "broke off, without a message"),

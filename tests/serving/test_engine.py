@@ -170,7 +170,7 @@ def test_a_request_that_has_had_its_time_ends_with_what_it_has(started):
     for each in (request, behind):
         assert begun + 600 <= each.deadline <= time.monotonic() + 600
     wait_until(lambda: len(request.tokens) >= 5)
-    behind.deadline = request.deadline = time.monotonic()  # first of the one behind, which must not begin now
+    behind.deadline = request.deadline = time.monotonic()  # first that of the one behind, which must not start now
     assert request.result().finish_reason == "length" and "stopped after 600 s" in request.warnings[-1]
     assert request.text.startswith(engine.submit("a", replace(ENDLESS, max_new_tokens=3))[0].result().text)
     with pytest.raises(QueueFull, match="the request was not admitted within 600 s"):
@@ -294,7 +294,7 @@ def test_when_the_models_thread_dies_nobody_waits_for_it(started, monkeypatch):
         engine.submit("a", GREEDY)
     with pytest.raises(ShuttingDown):
         engine.run(lambda: 1)
-    engine._thread.join(60)  # it is to die while nobody sees its error
+    engine._thread.join(60)  # it dies while nobody sees its error
 
 
 def test_of_several_prompts_all_are_taken_or_none(started):

@@ -231,7 +231,7 @@ def test_a_client_that_vanishes_is_logged_once(app, reset):
         with connect(server.port) as connection:
             connection.sendall(request_bytes("/v1/completions", GOOD)[:-5])
         wait_until(lambda: len(lines) == 2)
-        with connect(server.port):  # who says nothing has asked for nothing
+        with connect(server.port):  # without a request there is nothing to log
             pass
         assert send(server.port, request_bytes("/health", method="GET")).status == 200
         wait_until(lambda: server.n_connections == 0)
@@ -287,7 +287,7 @@ def test_an_answer_is_whole_although_more_was_sent_than_was_read(monkeypatch):
         return [bytes(100_000)]
 
     with server_of(application) as server, socket.socket() as connection:
-        server.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 200_000)  # room for all of the answer here,
+        server.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 200_000)  # room for the whole response here,
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # and not there
         connection.connect(("127.0.0.1", server.port))
         connection.sendall(request_bytes("/", method="GET"))
@@ -407,7 +407,7 @@ def test_clients_that_vanish_while_they_wait_free_their_places(app, server, expe
     wait_until(lambda: app.engine.n_running == 16 and app.engine.n_waiting == 8)
     for connection in connections:
         if more:
-            connection.sendall(b"\r\n")  # which stands before the end that the server looks for
+            connection.sendall(b"\r\n")  # before the end that the server looks for
         connection.close()
     start = time.monotonic()
     wait_until(lambda: app.engine.n_running == app.engine.n_waiting == 0)
@@ -576,7 +576,7 @@ def test_told_to_stop_under_load():
                     try:
                         connection.sendall(request_bytes("/v1/completions", body))
                         answer = receive(connection)
-                        if answer is None and (before or listens(port)):  # else it came between the last and the end
+                        if answer is None and (before or listens(port)):  # else after the last accept
                             answers["lost"] += 1
                         if answer is None:
                             return
@@ -603,7 +603,7 @@ def test_told_to_stop_under_load():
 def test_while_it_stops_it_says_so_and_a_second_signal_ends_it():
     long = ("--drain-seconds", "600", "--request-seconds", "600", "--max-tokens", "100000")
     with process(*long, "--host", "127.1") as (server, port), connect(port) as connection:
-        assert send(port, b"GET /health HTTP/1.1\r\nHost: 127.1\r\n\r\n").status == 200  # as it was called
+        assert send(port, b"GET /health HTTP/1.1\r\nHost: 127.1\r\n\r\n").status == 200  # the host as given
         connection.sendall(request_bytes("/v1/completions", FOR_EVER | {"stream": True}))
         connection.recv(1000)
         assert send(port, request_bytes("/ready", method="GET")).status == 200
@@ -670,7 +670,7 @@ def test_a_damaged_model_is_a_sentence(damage, tmp_path, capsys):
 
 def test_a_server_on_other_addresses_answers_to_any_name(app):
     with server_of(app, host="0.0.0.0") as server:
-        assert server.url == f"http://127.0.0.1:{server.port}"  # by which this machine reaches it
+        assert server.url == f"http://127.0.0.1:{server.port}"  # the address by which this machine reaches it
         assert send(server.port, b"GET /v1/models HTTP/1.1\r\nHost: my.machine\r\n\r\n").status == 200
     with server_of(app, host="127.0.0.2") as server:
         assert server.url == f"http://127.0.0.2:{server.port}"

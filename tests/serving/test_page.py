@@ -32,7 +32,7 @@ from llmasos.serving.http.server import HTTPServer
 from llmasos.tasks import classify, fill_masks
 
 slow = pytest.mark.slow
-EXTERNAL = "Failed to load resource"  # what Chromium itself writes to the console about an answer that is an error
+EXTERNAL = "Failed to load resource"  # Chromium's own message in the console about an error response
 
 
 def test_the_file_stands_alone_and_puts_no_html_into_itself():
@@ -370,14 +370,14 @@ def test_an_answer_branches_where_a_token_is_chosen(visit, engines):
     assert shown[:4] == tokens[:4] and shown[4] != tokens[4] and len(shown) == 5 + len(expected.ids)
     content = engine.tokenizer.decode(sent["prefix"]) + expected.text
     assert page.locator("#status").inner_text() == f"Assistant: {content}".strip()
-    assert page.locator("#chat > li").count() == 2  # what followed the other version is not said here
+    assert page.locator("#chat > li").count() == 2  # the messages after the other version are gone here
     assert f"instead of “{tokens[4]}”" in page.locator(".versions").inner_text()
     assert "1 token chosen by you" in page.locator("#chat .numbers").inner_text()
     page.locator("#message").fill("Why?")
     page.keyboard.press("Enter")
     done(page)
     assert body(page, "/v1/chat/completions")["messages"][1]["content"] == content.strip()
-    page.get_by_role("button", name="Previous version").click()  # and that one comes back with what followed it
+    page.get_by_role("button", name="Previous version").click()  # and that one is restored with the messages after it
     assert [answers.first.inner_text(), answers.last.inner_text()] == [first, last]
     assert page.locator(":focus").get_attribute("aria-label") == "Next version"
 
@@ -498,7 +498,7 @@ def test_while_an_answer_grows_the_field_below_it_stays_in_sight(visit):
         lambda: page.evaluate("document.getElementById('send').getBoundingClientRect().bottom <= innerHeight + 1")
     )
     assert page.evaluate("scrollY") > 0
-    page.evaluate("scrollTo(0, 0)")  # who has scrolled away is left there
+    page.evaluate("scrollTo(0, 0)")  # a user who has scrolled away stays there
     page.locator("#message").evaluate("field => { field.value = 'More'; document.getElementById('send').click(); }")
     done(page)
     page.wait_for_selector("#chat > li >> nth=3")

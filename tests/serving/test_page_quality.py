@@ -29,7 +29,7 @@ from llmasos.serving.engine import Engine
 from llmasos.serving.http.server import HTTPServer
 
 slow = pytest.mark.slow
-EXTERNAL = "Failed to load resource"  # what Chromium itself writes to the console about an answer that is an error
+EXTERNAL = "Failed to load resource"  # Chromium's own message in the console about an error response
 
 
 @slow
@@ -137,7 +137,7 @@ def test_a_key_is_asked_for_and_never_shown(visit):
         page.wait_for_selector(f"#problem-text:text-is('{said}')")
         assert page.locator("#panel").is_hidden() and page.get_by_role("tab").count() == 0
         assert page.locator(":focus").get_attribute("id") == "key"
-        page.keyboard.type(wrong)  # in place of the one before: it is selected
+        page.keyboard.type(wrong)  # replaces the previous one, which is selected
         assert page.locator("#key").input_value() == wrong
         page.keyboard.press("Enter")
         said = "That API key is wrong." if wrong else said
@@ -254,7 +254,7 @@ def test_the_map_takes_the_room_there_is_and_shows_small_weights(visit):
       return n;
     }"""
     assert page.evaluate(moves) == 0  # nothing that is slow is repeated while the pointer moves
-    for head in page.locator("#heads label").all():  # of another head, too, what is looked at most comes first
+    for head in page.locator("#heads label").all():  # for another head, too, the largest weight comes first
         head.click()
         most = page.evaluate("Math.max(...weightsOf(view.head)[view.row])")
         assert page.locator("#readout").inner_text().endswith(f"weight {most:.3f}.")
@@ -370,7 +370,7 @@ def test_every_color_of_a_token_can_be_read_in_both_themes(visit):
         assert len(set(colors)) == 6
     style = "all => all.map(one => getComputedStyle(one).textDecorationStyle)"
     marks = page.locator("#written .legend :is(.p4, .p5)").evaluate_all(style)
-    assert marks == ["dotted", "wavy"]  # the least likely can be told without color
+    assert marks == ["dotted", "wavy"]  # the least likely can be recognized without color
 
 
 @slow

@@ -109,7 +109,7 @@ def test_starting_and_stopping():
     assert not service.running and n_threads() <= before
     with pytest.raises(ServerError, match="does not answer"):
         Client(url, retries=0).model()
-    with service as again:  # and once more
+    with service as again:  # and again
         assert again is service and service.predict("abc", max_tokens=3).text is not None
     assert n_threads() <= before
 
@@ -143,7 +143,7 @@ def test_a_text_that_takes_too_long_is_cut_when_the_service_stops():
     next(pieces)
     service.stop(drain_seconds=0.1)
     with pytest.raises(ServerError, match="the server is shutting down") as caught:
-        list(pieces)  # what had been written by then, and the reason why there is no more
+        list(pieces)  # the text so far, and then the reason why it ends
     assert caught.value.code == "shutting_down" and not service.running
 
 

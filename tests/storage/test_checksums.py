@@ -78,7 +78,7 @@ def test_a_file_that_may_not_be_read_is_not_called_corrupt(sealed, monkeypatch):
         find_corruption(sealed)
 
 
-# Atomic writes beside other files
+# Atomic writes next to other files
 
 
 @pytest.mark.parametrize("theirs", ["notes.txt", "model.bin/notes.txt", "deep/er/notes.txt", "inner"])

@@ -26,7 +26,7 @@ from llmasos.models import n_parameters
 from llmasos.models.adapter import adapter_weights, lora_layers
 from llmasos.training.checkpoints import all_checkpoints, model_folder
 
-TASKS = {  # what continues from which run
+TASKS = {  # task → the run that it starts from, and its flags
     "text": ("text", "--task", "language-modeling", "--data", "stories.txt"),
     "bert": ("bert", "--task", "bert-pretraining", "--data", "stories.txt"),
     "classify": ("bert", "--task", "text-classification", "--data", "labeled.csv"),

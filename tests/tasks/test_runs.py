@@ -16,7 +16,7 @@ from llmasos.training import trainer
 from llmasos.training.checkpoints import all_checkpoints
 from llmasos.training.log import read_metrics
 
-SAID = {  # name of a run → the family of its model, its head, its first score, what is printed besides
+SAID = {  # name of a run → the family of its model, its head, its first score, other output
     "text": ("gpt", "lm", None, "Three texts by the model"),
     "documents": ("gpt", "lm", None, "Three texts by the model"),
     "bert": ("bert", "pretraining", "masked-LM accuracy", "next-sentence accuracy"),

@@ -66,7 +66,7 @@ def test_any_damage_to_a_file_is_found(kind, tmp_path):
             except UserError as error:
                 n_found += 1
                 assert "\n" not in str(error) and str(folder) in str(error)
-            else:  # a changed blank, the version line, what is only for transformers
+            else:  # a changed blank, the version line, or a field only for transformers
                 assert loaded.fingerprint() == tokenizer.fingerprint()
     assert n_found > 0.6 * n_tried
 
@@ -139,7 +139,7 @@ def test_a_hugging_face_gpt2_folder_opens_as_bpe_with_gpt2s_ids(tmp_path):
     cached = [openai.cache_folder() / name for name in cached_names("gpt2")]
     shutil.copy(cached[0], tmp_path / "merges.txt")
     shutil.copy(cached[1], tmp_path / "vocab.json")
-    (tmp_path / "tokenizer_config.json").write_text('{"model_max_length": 1024}')  # what GPT-2's own says
+    (tmp_path / "tokenizer_config.json").write_text('{"model_max_length": 1024}')  # as in GPT-2's own file
     tokenizer = load_tokenizer(tmp_path)
     theirs = tiktoken.get_encoding("gpt2")
     assert tokenizer.kind == "bpe" and tokenizer.special_tokens == {END_OF_TEXT: 50256}

@@ -30,7 +30,7 @@ def runs(tmp_path_factory) -> list[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(one)
         train_every_objective(one, DistributedContext())
-    # As torchrun would start them, whose own process would take seconds to start.
+    # As torchrun would start them; its own process would take seconds to start.
     environment = {"PYTHONPATH": f"{ROOT}:{ROOT}/tests/helpers", "OMP_NUM_THREADS": "1", "HOME": str(two)}
     environment |= {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     output: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}

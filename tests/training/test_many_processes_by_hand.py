@@ -58,7 +58,7 @@ def trained_alone(steps: int = 4, max_grad_norm: float = 0.0):
         loss_of(alone, ids()).backward()
         if max_grad_norm:
             norm = torch.nn.utils.get_total_norm([p.grad for p in alone.parameters()])
-            torch.nn.utils.clip_grads_with_norm_(alone.parameters(), max_grad_norm, norm - 1e-6)  # which adds 1e-6
+            torch.nn.utils.clip_grads_with_norm_(alone.parameters(), max_grad_norm, norm - 1e-6)  # it adds 1e-6
         optimizer.step()
     return dict(alone.named_parameters())
 
@@ -150,7 +150,7 @@ def test_zero_reports_the_norm_of_the_whole_gradient():
         loss_of(copy, rows_of(ring)).backward()
         return optimizer.step(max_grad_norm=1e-3)
 
-    assert in_threads(2, work) == [pytest.approx(norm, rel=1e-6)] * 2  # of the gradient as it was before clipping
+    assert in_threads(2, work) == [pytest.approx(norm, rel=1e-6)] * 2  # the norm of the gradient before clipping
 
 
 # Fully sharded

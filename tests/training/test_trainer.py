@@ -86,7 +86,7 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, changes):
     tiny_trainer(tmp_path / "whole", model, settings).train()
 
     tiny_trainer(tmp_path / "parts", tiny_model(dropout=dropout), settings).train()  # to its end …
-    for folder in (tmp_path / "parts" / "checkpoints").glob("step-00000012"):  # … whose last part is lost
+    for folder in (tmp_path / "parts" / "checkpoints").glob("step-00000012"):  # … and then lose its last part
         for path in folder.iterdir():
             path.unlink()
         folder.rmdir()
