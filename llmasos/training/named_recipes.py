@@ -37,7 +37,8 @@ FAST_TRAINING: dict[str, Any] = {  # the model and optimizer settings that learn
 RECIPES: dict[str, NamedRecipe] = {
     "storyworld": NamedRecipe(
         "a small GPT learns to tell stories (the default)",
-        "val_loss 0.26 (floor 0.207; 0.253 to 0.257 with five seeds) after 1,800 steps, in 2 minutes",
+        "val_loss 0.26 (floor 0.207; 0.253 to 0.257 with five seeds) after 1,800 steps, in 2 minutes; 105 to 118 of "
+        "200 sampled stories follow all rules of the world",
         {
             **FAST_TRAINING,
             "tie_embeddings": False,
