@@ -110,7 +110,7 @@ def test_a_bad_template_is_named(line, message, tmp_path):
     [
         (lambda: exposure(0.0, []), "candidates"),
         (lambda: exposure(math.nan, [1.0]), "NaN"),
-        (lambda: exposure_of(len, "no place", "a", ["b"]), "must have"),
+        (lambda: exposure_of(len, "no place", "a", ["b"]), "must contain"),
         (lambda: membership_inference([1.0], [1.0, 2.0]), "members"),
         (lambda: membership_inference([1.0, math.nan], [1.0, 2.0]), "members"),
         (lambda: membership_inference([1.0, 2.0], [1.0, 2.0], [1.0, 2.0]), "one side only"),

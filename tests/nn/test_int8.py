@@ -28,6 +28,7 @@ from llmasos.models import ModelConfig, build_model, n_parameters, weight_bytes
 from llmasos.nn import Int8Embedding, Int8Linear, is_quantized, quantize
 from llmasos.nn.int8 import quantize_rows
 from llmasos.nn.quantization import SKIPPED
+from llmasos.prompting import Message, template_of
 from llmasos.tasks import fill_masks
 from llmasos.tasks.embed import embed
 
@@ -250,7 +251,10 @@ def test_shipped_models_barely_change(name, shipped):
         assert best[0][0][0] == best[1][0][0] and best[0][0][1] == pytest.approx(best[1][0][1], abs=0.02)
     else:
         options = SamplingOptions(max_new_tokens=10, temperature=0.0)
-        assert len({generate(one, tokenizer, ["Once there was"], options)[0].text for one in (floats, model)}) == 1
+        template, prompt = template_of(tokenizer), "Once there was"
+        if template.name == "chatml":
+            prompt = template.encode(tokenizer, [Message("user", "Tell me a story about Emma and a lantern.")]).ids
+        assert len({generate(one, tokenizer, [prompt], options)[0].text for one in (floats, model)}) == 1
         scores = [[score.logprob for score in score_tokens(one, tokenizer, texts[0])[1:]] for one in (floats, model)]
         assert scores[0] == pytest.approx(scores[1], abs=0.3) and scores[0] != scores[1]
 

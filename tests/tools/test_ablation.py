@@ -12,8 +12,13 @@ from llmasos.training.named_recipes import named_recipe
 def test_all_parts_together_are_the_default_recipe_and_none_is_idle():
     recipe, config = ablation.settings_of(list(ablation.PARTS))
     default = named_recipe("storyworld")
-    assert config == preset("modern-laptop", vocab_size=default.data.vocab_size)
-    same = {"model": "modern-laptop", "max_steps": default.training.max_steps, "eval_interval": 450}
+    assert config == preset("modern-laptop", vocab_size=default.data.vocab_size, **default.model.overrides)
+    same = {
+        "model": "modern-laptop",
+        "tie_embeddings": False,
+        "max_steps": default.training.max_steps,
+        "eval_interval": 450,
+    }
     assert recipe.replace(**same) == default
     plain = ablation.settings_of([])
     assert all(ablation.settings_of([part]) != plain for part in ablation.PARTS)
