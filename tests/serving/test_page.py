@@ -338,9 +338,27 @@ def test_a_conversation(visit):
     page.get_by_role("button", name="Inspect").click()
     done(page)
     assert page.locator("#queries li").first.inner_text() == "<|im_start|>"
+    whole = [*sent, {"role": "assistant", "content": said.removesuffix("<|im_end|>").strip()}]
+    inspected = body(page, "/v1/inspect")["input"]  # without the first turn if all have more than 256 tokens
+    assert inspected in (whole, [whole[0], *whole[3:]])
     open_tab(page, "Chat")
     page.get_by_role("button", name="New conversation").click()
     assert page.locator("#chat > li").count() == 0 and page.locator(":focus").get_attribute("id") == "message"
+
+
+@slow
+def test_a_long_conversation_is_inspected_without_its_first_turns(visit):
+    page = visit("storyworld-chat", "#chat")
+    for message in ["The lamp was lost. " * 45, "Hello"]:
+        page.locator("#message").fill(message)
+        page.keyboard.press("Enter")
+        done(page)
+    page.get_by_role("button", name="Inspect").click()
+    done(page)
+    inspected = body(page, "/v1/inspect")["input"]
+    assert [message["role"] for message in inspected] == ["user", "assistant"] and inspected[0]["content"] == "Hello"
+    assert page.locator("#queries li").first.inner_text() == "<|im_start|>"
+    assert page.locator("#inspected-text").input_value().startswith("…\nuser: Hello\nassistant: ")
 
 
 @slow

@@ -1,5 +1,6 @@
 // ==== What to inspect: a text, or exactly the tokens of another tab ==================================================
 
+const MAX_INSPECTED = 256, CHARACTERS_PER_TOKEN = 3;   // tokens, as in serving/api/inspect.py; at least, in English
 let subject = {input: "", shown: {}};   // input: a text, token ids or messages; shown: tab → the input it shows
 
 function setSubject(input, text) {
@@ -19,8 +20,14 @@ function inspectText() {
   inspectTokens(current.exact ? current.tokens.map(token => token.id) : text, text);
 }
 
+/** Inspect a conversation, without its first turns if it seems to have more tokens than these views show. */
 function inspectChat() {
-  inspectTokens(messages(), messages().map(({role, content}) => `${role}: ${content}`).join("\n"));
+  const all = messages(), system = all.filter(({role}) => role === "system"), turns = all.slice(system.length);
+  const size = list => list.reduce((sum, {content}) => sum + content.length / CHARACTERS_PER_TOKEN + 5, 0);
+  while (turns.length > 2 && size([...system, ...turns]) > MAX_INSPECTED) turns.splice(0, 2);
+  const shown = [...system, ...turns];
+  const text = shown.map(({role, content}) => `${role}: ${content}`).join("\n");
+  inspectTokens(shown, shown.length < all.length ? `…\n${text}` : text);
 }
 
 /** Inspect the text in the field, if this tab does not show it already. */

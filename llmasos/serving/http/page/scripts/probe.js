@@ -45,7 +45,9 @@ function sentenceItem({start, end}) {
   const words = charactersOf(tokens.slice(start, end + 1)).map((character, i) => {
     const text = characterText(character), piece = text.startsWith("##");
     const space = model.family === "bert" && i && !piece ? " " : "";
-    return make("span", {class: "word", role: "button", tabindex: -1, "data-end": end}, space + (piece ? text.slice(2) : text));
+    const name = text.trim() ? {} : {"aria-label": visibleText(text)};
+    const shown = space + (piece ? text.slice(2) : text);
+    return make("span", {class: "word", role: "button", tabindex: -1, "data-end": end, ...name}, shown);
   });
   return make("span", {class: "sentence"}, ...words, " ",
     make("span", {class: "reading"}, `${labels[best]}, ${percent(reading[best])}`), " ");
