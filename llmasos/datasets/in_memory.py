@@ -2,9 +2,10 @@
 
     ["one document", "another"], an array or a column of texts       texts
     [("a fine film", "good"), …], zip(texts, labels)                  pairs
-    [{"text": …, "label": …}, …]                                      rows: their parts have names
+    [{"text": …, "label": …}, …], named tuples                        rows: their parts have names
     {"text": […], "label": […]}                                       rows, given by columns
     a DataFrame of pandas or polars, a table of pyarrow or datasets   rows, never the names of the columns
+    a structured array of numpy                                       rows
     a generator, zip, map, any other iterable                         what it yields
     an open file                                                      the rest of its text; of a table, its path
 
@@ -79,9 +80,13 @@ def _items(data: Any) -> Iterable[Any]:
         return data.to_dicts()
     if hasattr(data, "columns") and callable(getattr(data, "to_dict", None)):  # pandas
         return _pandas_rows(data)
+    if names := getattr(getattr(data, "dtype", None), "names", None):  # numpy's structured arrays
+        return [dict(zip(names, row, strict=True)) for row in data.tolist()]
     data = as_python(data)  # also for the rows of pyarrow tables and of datasets
     if isinstance(data, Mapping):
         return _rows_of_columns(data)
+    if isinstance(data, type):
+        raise UserError(f"the data is the class {data.__name__}, expected {EXPECTED}; make an object of it.")
     if isinstance(data, Iterable):
         return data
     if hasattr(data, "__len__") and hasattr(data, "__getitem__"):  # torch's Dataset
@@ -136,6 +141,8 @@ def _read_file(file: Any) -> Path | list[Any]:
 def _example(number: int, item: Any) -> Any:
     """Return an example as a text, a pair, or a row that can be written as JSON."""
     item = as_python(item)
+    if isinstance(item, tuple) and hasattr(item, "_asdict") and not all(name.startswith("_") for name in item._fields):
+        item = item._asdict()  # a named tuple, also a row of pandas' itertuples; without names, those are _0 and _1
     if isinstance(item, str):
         try:
             return to_text(item, "text")

@@ -32,7 +32,7 @@ from llmasos.datasets.in_memory import examples_of, materialize
 from llmasos.datasets.json_records import JSON_ENDINGS, read_records
 from llmasos.datasets.paths import IN_MEMORY, cache_folder
 from llmasos.datasets.readers import is_squad
-from llmasos.datasets.tables import TABLE_ENDINGS, find_columns, read_table
+from llmasos.datasets.tables import TABLE_ENDINGS, find_columns, match_column, read_table
 from llmasos.datasets.text import split_field
 from llmasos.datasets.text_io import COMPRESSED_ENDINGS, ending_of
 from llmasos.errors import UserError
@@ -84,6 +84,10 @@ def infer_format(data: Any, names: tuple[str, str] | None = None, roles: Iterabl
     if looks_like_path(data):
         return infer_path(Path(data), roles)
     [text] = examples_of([data])
+    if (zero := text.find("\0")) >= 0:
+        raise UserError(f"the text has a zero character (character {zero + 1:,}), which is not text; remove it.")
+    if "\r" in text and "\n" not in text:
+        raise UserError('the text ends its lines with carriage returns alone; replace each with a line feed, "\\n".')
     return DataSpec(write_to_cache(text, ".txt"), ("text",))
 
 
@@ -135,7 +139,7 @@ def formats_of(columns: list[str], roles: Iterable[str], where: str) -> tuple[st
     for format in order:
         if any(not find_columns(row, known, {})[1] for row in EXAMPLE_FORMATS[format].rows):
             return (format, "summaries") if format == "pairs" else (format,)
-    if "text" in known:
+    if match_column("text", known):
         return ("text",)
     raise UserError(
         f"{where} has the columns {', '.join(columns)}; expected text; text and label; text and score; tokens and "

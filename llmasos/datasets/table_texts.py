@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from llmasos.datasets.json_records import JSON_ENDINGS, Record, read_records
-from llmasos.datasets.tables import EXCEL_SEPARATOR, SEPARATORS, TABLE_ENDINGS, read_table
+from llmasos.datasets.tables import EXCEL_SEPARATOR, SEPARATORS, TABLE_ENDINGS, match_column, read_table
 from llmasos.datasets.text_io import ending_of, read_lines
 from llmasos.datasets.values import BadRow, to_text
 from llmasos.errors import UserError, in_words
@@ -44,7 +44,7 @@ def has_column(path: Path, field: str) -> bool:
         return False
     lines = (line for line in read_lines(path) if line.strip() and not EXCEL_SEPARATOR.fullmatch(line.strip(" ")))
     names = re.split(f"[{SEPARATORS}]", next(lines, ""))
-    return field.isdecimal() or field in [name.strip(' "') for name in names]
+    return field.isdecimal() or bool(match_column(field, [name.strip(' "') for name in names]))
 
 
 def _text_of(record: Record, field: str, path: Path) -> str:
@@ -54,10 +54,11 @@ def _text_of(record: Record, field: str, path: Path) -> str:
     if not isinstance(value, dict | str):
         raise BadRow(f'it is {in_words(value)}, not a JSON object; write lines like {{"text": "..."}}.')
     if isinstance(value, dict):
-        if field not in value:
+        name = match_column(field, value)
+        if not name:
             fields = ", ".join(map(repr, value)) or "none"
             raise BadRow(f"it has no field {field!r} (its fields: {fields}); name another as {path}:FIELD.")
-        value = value[field]
+        value = value[name]
     if value is None or isinstance(value, bool | int | float):  # fine in a table, but a mistake here
         raise BadRow(f"the field {field!r} is {in_words(value)}, expected a text; fix it, or remove this line.")
     return to_text(value, f"field {field!r}")

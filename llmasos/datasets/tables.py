@@ -16,7 +16,7 @@ An unusable row (too few cells, not an object) is not an error in `read_table`: 
 
 import csv
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
@@ -263,7 +263,9 @@ def read_examples(path: Path, formats: tuple[RowFormat, ...], columns: Columns |
         try:
             if row.problem:
                 raise BadRow(row.problem)
-            example = format.make_example({role: row.cells.get(column) for role, column in column_of.items()})
+            example = format.make_example(
+                {role: row.cells.get(column) if column else None for role, column in column_of.items()}
+            )
             examples.append(replace(example, where=row.where))
         except BadRow as problem:
             bad_rows.add(row.where, str(problem))
@@ -271,6 +273,16 @@ def read_examples(path: Path, formats: tuple[RowFormat, ...], columns: Columns |
         first = bad_rows.sentences[-len(table.rows)]  # every row was bad, so each added its sentence
         raise UserError(f"{title_of(path)} has no usable row ({first.removesuffix('.')}); give another file.")
     return examples
+
+
+def match_column(name: str, columns: Iterable[str]) -> str:
+    """Return the column of this name, "" if there is none; "Text" counts as "text", unless that exists.
+
+    >>> match_column("text", ["id", "Text"]), match_column("text", ["Text", "text"]), match_column("text", ["id"])
+    ('Text', 'text', '')
+    """
+    columns = list(columns)
+    return name if name in columns else next((column for column in columns if column.lower() == name.lower()), "")
 
 
 def find_columns(format: RowFormat, names: list[str], columns: Columns) -> tuple[Columns, str]:
@@ -283,13 +295,11 @@ def find_columns(format: RowFormat, names: list[str], columns: Columns) -> tuple
         names: the names of the table's columns.
         columns: the columns that the user named.
     """
+    names = [name for name in names if name]  # pandas writes its index as a column without a name
     column_of = {role: columns[role] for role in format.roles if role in columns}
     for role, usual in format.roles.items():
         free = [name for name in names if name not in column_of.values()]
-        by_name = {name.lower(): name for name in free} | {
-            name: name for name in free
-        }  # "Text" counts as "text", unless that exists
-        column_of.setdefault(role, next((by_name[name] for name in usual.names if name in by_name), ""))
+        column_of.setdefault(role, next(filter(None, (match_column(name, free) for name in usual.names)), ""))
     missing = (role for role, usual in format.roles.items() if column_of[role] not in names)
     return column_of, next((role for role in missing if format.roles[role].required or role in columns), "")
 

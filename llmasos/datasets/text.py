@@ -157,7 +157,10 @@ def open_file(path: Path, field: str = "text") -> TextSource:
         raise UserError(f"{title} has no field {field!r}, because it is one text; leave the columns out.")
     if has_marks(path):
         return FileDocuments([path], Path(title).name, f"{title}, documents with {END_OF_TEXT} between them")
-    return PlainText(path)
+    source = PlainText(path)
+    if ending_of(path) in TABLE_ENDINGS:
+        source.description += f"; it has no column {field!r}; {Path(title).name}:NAME reads another"
+    return source
 
 
 def open_folder(folder: Path, field: str = "text") -> TextSource:

@@ -229,6 +229,24 @@ def test_names_of_columns_may_be_upper_case_and_separators_bars(tmp_path, header
     assert read_all("labeled_text", path)[0].text == "yes"
 
 
+@pytest.mark.parametrize(("format", "row"), [
+    ("labeled_text", {"text": "It is.", "label": "a"}),
+    ("conversations", {"instruction": "Sing.", "output": "La."}),
+    ("questions", {"context": "Who led? Rollo.", "question": "Who?", "answer": "Rollo"}),
+    ("preferences", {"chosen": "Yes.", "rejected": "No."}),
+])  # fmt: skip
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".jsonl"])
+def test_a_column_without_a_name_has_no_role(tmp_path, format, row, ending):
+    """It is the index that pandas writes; roles that a table need not have must not be played by it."""
+    rows, path = [{"": number} | row for number in range(4)], tmp_path / f"a{ending}"
+    lines = [list(rows[0]), *[[*map(str, row.values())] for row in rows]]
+    separator = "," if ending == ".csv" else "\t"
+    table = "".join(separator.join(line) + "\n" for line in lines)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows) if ending == ".jsonl" else table)
+    plain = write(tmp_path / "plain.jsonl", [row] * 4)
+    assert read_all(format, path) == read_all(format, plain)
+
+
 def test_names_that_are_numbers_are_names(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("2,1\n" + "".join(f"text {i},{'ab'[i % 2]}\n" for i in range(9)))
@@ -348,8 +366,21 @@ def test_a_column_of_a_table_holds_documents(tmp_path):
         assert {*source.documents("train"), *source.documents("val")} == {f"Hi, {i}" for i in range(5)}
         if field:
             assert infer_format(where).formats == ("text",)
-    (tmp_path / "e.csv").write_text("names\nAnna\n")  # without such a column, the file is read as text
-    assert "".join(open_text(tmp_path / "e.csv").documents("train")) == "names\nAnn"
+    (tmp_path / "e.csv").write_text("names\nAnna\n")  # without such a column, the file is read as text, and says so
+    source = open_text(tmp_path / "e.csv")
+    assert "".join(source.documents("train")) == "names\nAnn"
+    assert "it has no column 'text'; e.csv:NAME reads another" in source.description
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl"])
+def test_documents_may_be_in_a_column_whose_name_is_in_upper_case(tmp_path, name):
+    path, separator, texts = tmp_path / name, "\t" if name == "a.tsv" else ",", [f"Story {i}." for i in range(30)]
+    path.write_text("".join(f"{i}{separator}{text}\n" for i, text in [("id", "TEXT"), *enumerate(texts)]))
+    if name == "a.jsonl":
+        write(path, [{"id": i, "TEXT": text} for i, text in enumerate(texts)])
+    source = open_text(path)
+    assert sorted([*source.documents("train"), *source.documents("val")]) == sorted(texts)
+    assert infer_format(path).formats == ("text",)
 
 
 @pytest.mark.parametrize(("text", "message"), [("a", "a single character"), (" \n\n", "nothing but white space")])

@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+from collections import namedtuple
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ TEXTS = [f"text {i}" for i in range(20)]
 LABELS = [i % 2 for i in range(20)]
 ROWS = [{"text": text, "label": label} for text, label in zip(TEXTS, LABELS, strict=True)]
 PAIRS = list(zip(TEXTS, LABELS, strict=True))
+Unnamed = namedtuple("Pandas", ["0", "1"], rename=True)  # its fields are called _0 and _1
 
 
 @pytest.fixture(autouse=True)
@@ -91,6 +93,8 @@ AS_ROWS = {
     "like pyarrow": lambda: Arrow(ROWS),
     "like datasets": lambda: Arrow(ROWS, "to_list"),
     "map-style dataset": MapDataset,
+    "named tuples": lambda: [namedtuple("Review", "text label")(**row) for row in ROWS],
+    "a structured array": lambda: np.array(PAIRS, dtype=[("text", "U9"), ("label", int)]),
     "pandas": lambda: table_of("pandas", "DataFrame", {"text": TEXTS, "label": LABELS}),
     "polars": lambda: table_of("polars", "DataFrame", {"text": TEXTS, "label": LABELS}),
     "pyarrow": lambda: table_of("pyarrow", "table", {"text": TEXTS, "label": LABELS}),
@@ -106,6 +110,7 @@ AS_PAIRS = {
     "an array of objects": lambda: np.array(PAIRS, dtype=object),
     "a table whose columns are numbers": lambda: Frame([{0: text, 1: label} for text, label in PAIRS]),
     "items of a dictionary": lambda: dict(PAIRS).items(),
+    "rows of a table whose columns are numbers": lambda: [Unnamed(*pair) for pair in PAIRS],
 }
 AS_TEXTS = {
     "list": lambda: TEXTS,
@@ -125,6 +130,16 @@ def test_rows_in_any_form_are_the_same_labeled_texts(form):
     spec = infer_format(AS_ROWS[form]())
     assert spec.formats == ("labeled_text",)
     assert [json.loads(line) for line in Path(spec.data).read_text().splitlines()] == ROWS
+    splits = open_examples("labeled_text", spec.data)
+    assert {(e.text, e.label) for e in splits.train + splits.val} == {(text, str(label)) for text, label in PAIRS}
+
+
+@pytest.mark.parametrize("rows", [
+    [namedtuple("Review", "label text")(row["label"], row["text"]) for row in ROWS],
+    np.array([(label, text) for text, label in PAIRS], dtype=[("label", int), ("text", "U9")]),
+], ids=["named tuples", "a structured array"])  # fmt: skip
+def test_names_count_and_not_the_order_of_the_parts(rows):
+    spec = infer_format(rows, ("text", "label"))
     splits = open_examples("labeled_text", spec.data)
     assert {(e.text, e.label) for e in splits.train + splits.val} == {(text, str(label)) for text, label in PAIRS}
 
@@ -193,6 +208,9 @@ WRONG = {
     "a set": ({"One.", "Two."}, r"a set, which has no order.*sorted\(data\)"),
     "nothing": (None, "the data is None; expected a text, a list of examples"),
     "a number": (7, "the data is 7; expected"),
+    "a class": (Frame, "the data is the class Frame, expected"),
+    "a text with a zero character": ("One.\n\0", r"zero character \(character 6\)"),
+    "a text as Macs wrote it": ("One.\rTwo.\r", "carriage returns alone; replace each"),
     "an object": (object(), "the data is an object of the type object; expected"),
     "an empty list": ([], "the data is empty"),
     "an empty dictionary": ({}, "the data is empty"),
