@@ -8,6 +8,8 @@ does not know. Characters as words is what sacrebleu's "zh" and the Chinese and 
 dictionary of words would make the value depend on the dictionary.
 """
 
+import unicodedata
+
 import regex
 
 UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}ー\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"
@@ -26,7 +28,7 @@ def unicode_words(text: str) -> list[str]:
     >>> unicode_words("It's 10 o'clock, Jörg."), unicode_words("我爱北京。"), unicode_words("हिन्दी भाषा")
     (['it', 's', '10', 'o', 'clock', 'jörg'], ['我', '爱', '北', '京'], ['हिन्दी', 'भाषा'])
     """
-    return _WORD.findall(text.lower())
+    return _find(_WORD, text)
 
 
 def rouge_words(text: str) -> list[str]:
@@ -37,12 +39,21 @@ def rouge_words(text: str) -> list[str]:
     >>> rouge_words("It's 10 o'clock, Jörg."), rouge_words("Привет, мир!")
     (['it', 's', '10', 'o', 'clock', 'j', 'rg'], ['привет', 'мир'])
     """
-    return _ROUGE_WORD.findall(text.lower())
+    return _find(_ROUGE_WORD, text)
 
 
 def words_and_punctuation(text: str) -> list[str]:
     """The words of a text in lower case, and each punctuation mark by itself."""
-    return _TOKEN.findall(text.lower())
+    return _find(_TOKEN, text)
+
+
+def _find(pattern: regex.Pattern[str], text: str) -> list[str]:
+    """The matches in lower case, composed: a letter and its accent, or a Korean syllable, is one character (NFC).
+
+    Macs write file names decomposed, so the same word may come in both forms. Words are composed after they are split:
+    composing the text would change which runs of a–z `rouge_words` finds.
+    """
+    return [unicodedata.normalize("NFC", word) for word in pattern.findall(text.lower())]
 
 
 def split_unspaced(text: str) -> list[str]:

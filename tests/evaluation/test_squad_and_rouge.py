@@ -1,5 +1,7 @@
 """SQuAD scores against the official comparison (kept in transformers); ROUGE against results of rouge_score."""
 
+import unicodedata
+
 import numpy as np
 import pytest
 from evaluation_helpers import texts, variations
@@ -256,6 +258,26 @@ def test_every_script_has_words(script, text, other, n_words):
     assert (em, f1) == (1, 1) and 0.3 < token_f1(other, text) < 1
     labels = NaiveBayes([text, "999 888"], ["a", "b"]).predict([other, "888"])
     assert labels == ["a", "b"]
+
+
+DECOMPOSED = {
+    "Korean": "고양이가 앉아 있다",
+    "Japanese": "ガラスが",
+    "Cyrillic": "Йод мой",
+    "Greek": "γάτα εδώ",
+    "Hindi": "क़लम",
+}
+
+
+@pytest.mark.parametrize("script", DECOMPOSED)
+def test_a_composed_and_a_decomposed_character_are_the_same(script):
+    composed, decomposed = (unicodedata.normalize(form, DECOMPOSED[script]) for form in ("NFC", "NFD"))
+    assert composed != decomposed or script == "Hindi"  # its letters are decomposed in NFC, too
+    for tokenize in (rouge_words, unicode_words):
+        assert tokenize(composed) == tokenize(decomposed) == tokenize(DECOMPOSED[script])
+        assert rouge([decomposed], [composed], tokenize)["ROUGE-L"].value == 1
+    assert NaiveBayes([composed, "999 888"], ["a", "b"]).predict([decomposed]) == ["a"]
+    assert rouge_words(unicodedata.normalize("NFD", "Café")) == ["cafe"]  # as in rouge_score
 
 
 def test_the_longest_common_subsequence_is_the_longest_of_all():
