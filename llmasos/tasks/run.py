@@ -111,9 +111,13 @@ def run_once(recipe: Recipe, run: Path, context: DistributedContext, resume: boo
 
 def how_to_continue(run: Path, step: int) -> str:
     """The line for the user of a run that was stopped. A baseline continues with the comparison it belongs to."""
-    whole = run.parent if run.name == BASELINE and holds_run(run.parent) else run
-    command = console.command("train", "--resume", "--out", whole)
+    command = console.command("train", "--resume", "--out", without_baseline(run))
     return f"stopped at step {step:,}, everything is saved; to continue: {command}"
+
+
+def without_baseline(run: Path) -> Path:
+    """The run that a baseline is compared with, and which is the one to use; any other run itself."""
+    return run.parent if run.name == BASELINE and holds_run(run.parent) else run
 
 
 def setup_task(
@@ -225,7 +229,7 @@ def finish(task: Task, model: Model, run: Path, result: Result, say: Say) -> Non
     say(f"best checkpoint: step {result.state.best_step:,} of {result.state.step:,}, in {best}")
     if result.state.best_loss is not None:
         say(task.describe_loss(result.state.best_loss))
-    say(f"Next: {task.next_command(run)}")
+    say(f"Next: {task.next_command(without_baseline(run))}")
 
 
 def run_and_compare(recipe: Recipe, run: Path, context: DistributedContext, resume: bool) -> Result:
