@@ -22,6 +22,7 @@ from functools import cache
 from typing import NamedTuple
 
 from llmasos.datasets.tool_call_format import HERMES, CallFormat, calls_as_text
+from llmasos.datasets.values import BadRow, is_missing, to_text
 from llmasos.errors import UserError
 from llmasos.generation import SamplingOptions
 from llmasos.tokenizers.tokenizer import END_OF_TEXT, Tokenizer
@@ -177,22 +178,31 @@ def validated(messages: Iterable[Message | Mapping[str, str]]) -> list[Message]:
     """The messages as `Message`s.
 
     Raises:
-        UserError: there is none, or one has an unknown role or no text.
+        UserError: there is none, or one has an unknown role or no text; an empty one of the system or the assistant is
+            left out.
     """
     results = []
     for number, message in enumerate(messages, start=1):
         is_dict = isinstance(message, Mapping)
         role, content = (message.get("role"), message.get("content")) if is_dict else message
+        where = f"message {number} ({role})"
         if isinstance(message, Mapping) and role == ASSISTANT and message.get("tool_calls"):
             try:
                 content = calls_as_text(content, message["tool_calls"])
             except UserError as error:
-                raise UserError(f"message {number} ({role}): {error}") from error
+                raise UserError(f"{where}: {error}") from error
+        role = "system" if role == "developer" else role  # OpenAI's newer name
         if role not in ROLES:
             raise UserError(f"message {number} has the role {role!r}; it must be one of {', '.join(ROLES)}.")
-        if not isinstance(content, str) or not content.strip():
-            raise UserError(f"message {number} ({role}) has no text; put it into 'content'.")
-        results.append(Message(role, content))
+        if role in ("system", ASSISTANT) and is_missing(content) and (not is_dict or "content" in message):
+            continue  # as in the API: many programs send an empty system message, and a reply may have been empty
+        try:
+            text = to_text(content, "content") if isinstance(content, str | list | tuple) else ""
+        except BadRow as problem:
+            raise UserError(f"{where}: {problem}") from problem
+        if not text.strip():
+            raise UserError(f"{where} has no text; put it into 'content'.")
+        results.append(Message(role, text))
     if not results:
         raise UserError("a conversation needs at least one message.")
     return results

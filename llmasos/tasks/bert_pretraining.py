@@ -34,6 +34,8 @@ MAX_SHOWN = 300  # the most characters of a text that is shown with predictions
 class BertPretraining(PlainTextTask):
     """Fill in masked tokens, and predict whether one text follows the other."""
 
+    sample_arguments = ("--prompt", f"TEXT {MASK}")
+
     @property
     def next_sentence(self) -> bool:
         """Whether next-sentence prediction is part of the objective."""

@@ -23,6 +23,7 @@ class QuestionAnswering(ExampleTask):
 
     unit = "windows"
     example_name = "questions"
+    sample_arguments = ("--prompt", "QUESTION", "--context", "text.txt")
 
     @classmethod
     def texts(cls, data: Splits) -> Iterable[str]:

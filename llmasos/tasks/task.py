@@ -98,6 +98,7 @@ class Task(ABC):
         objective: the training objective.
         eval_only: whether the data is only to be evaluated on.
         unit: what a target is, in the plural ("tokens"), for the training loop's throughput.
+        sample_arguments: how to try the trained model with `sample`.
     """
 
     recipe: Recipe
@@ -108,6 +109,7 @@ class Task(ABC):
     eval_only: bool = False
 
     unit: ClassVar[str] = "targets"
+    sample_arguments: ClassVar[tuple[str, ...]] = ("--prompt", "TEXT")
 
     @classmethod
     def setup(
@@ -241,7 +243,7 @@ class Task(ABC):
 
     def next_command(self, run: Path) -> str:
         """A command to try the trained model with."""
-        return command("sample", run, "--prompt", "TEXT")
+        return command("sample", run, *self.sample_arguments)
 
     @property
     def saved_recipe(self) -> Recipe:

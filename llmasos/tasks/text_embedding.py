@@ -31,6 +31,7 @@ class TextEmbedding(ExampleTask):
     """Learn to embed texts."""
 
     unit = example_name = "queries"
+    sample_arguments = ("--prompt", "TEXT", "--context", "text.txt")
     objective: Contrastive
 
     @classmethod

@@ -113,10 +113,31 @@ def test_the_template_is_chosen_by_the_special_tokens():
     ([{"role": "robot", "content": "Hi"}], "message 1 has the role 'robot'"),
     ([{"role": "user", "content": " "}], "message 1 .user. has no text"),
     ([{"role": "user"}], "message 1 .user. has no text"),
+    ([{"role": "user", "content": "Hi"}, {"role": "assistant"}], "message 2 .assistant. has no text"),
+    ([{"role": "system", "content": None}], "at least one message"),
+    ([{"role": "user", "content": [{"type": "image_url"}]}], "message 1 .user.: the content has a part of the type"),
 ])  # fmt: skip
 def test_messages_that_make_no_sense_get_a_sentence(messages, words):
     with pytest.raises(UserError, match=words):
         TEMPLATES["plain"].encode(tokenizer_for("plain"), messages)
+
+
+@pytest.mark.parametrize("messages", [
+    [{"role": "user", "content": [{"type": "text", "text": "H"}, {"type": "input_text", "text": "i"}]}],
+    [{"role": "system", "content": None}, {"role": "user", "content": "Hi"}],
+    [{"role": "user", "content": np.str_("Hi")}, {"role": "assistant", "content": ""}],
+    [Message("system", " "), Message("user", "Hi")],
+], ids=["parts", "null", "empty", "blank"])  # fmt: skip
+def test_content_is_read_as_in_files_and_the_api(messages):
+    tokenizer, plain = tokenizer_for("plain"), TEMPLATES["plain"]
+    assert plain.encode(tokenizer, messages).ids == plain.encode(tokenizer, [Message("user", "Hi")]).ids
+
+
+def test_a_developer_is_the_system():
+    tokenizer, chatml = tokenizer_for("chatml"), TEMPLATES["chatml"]
+    ids = [chatml.encode(tokenizer, [Message(role, "Be kind."), Message("user", "Hi")]).ids
+           for role in ("developer", "system")]  # fmt: skip
+    assert ids[0] == ids[1]
 
 
 def test_the_loss_of_a_dialogue_is_that_of_its_learned_tokens():

@@ -18,10 +18,12 @@ HARMLESS = {
         {"prediction": None}, {"prediction": {"type": "content", "content": "a"}}, {"user": "me"}, {"store": False},
         {"safety_identifier": "me"}, {"prompt_cache_key": "k"}, {"prompt_cache_retention": "24h"},
         {"prompt_cache_options": {}}, {"reasoning_effort": "none"}, {"reasoning_effort": "high"},
-        {"verbosity": "medium"}, {"logit_bias": {}}, {"tools": []}, {"tool_choice": "none"}, {"tool_choice": "auto"},
+        {"verbosity": "low"}, {"verbosity": "high"},
+        {"logit_bias": {}}, {"tools": []}, {"tool_choice": "none"}, {"tool_choice": "auto"},
         {"functions": []}, {"function_call": "none"}, {"response_format": {"type": "text"}}, {"moderation": None},
         {"web_search_options": None}, {"max_tokens": None, "max_completion_tokens": 6}, {"stream_options": None},
         {"stop": ""}, {"stop": []}, {"stop": None}, {"stop": [""]}, {"top_k": -1}, {"top_k": 0}, {"top_p": 1},
+        {"max_completion_tokens": -1},
         {"stream_options": {"include_usage": False, "include_obfuscation": False}}, {"best_of": 1},
         {"add_generation_prompt": True, "continue_final_message": False, "chat_template_kwargs": {}}, VLLM,
     ],
@@ -43,6 +45,16 @@ def test_a_harmless_value_changes_nothing(gpt, path):
         received = ask(gpt, "POST", path, body)
         assert received.status == 200, (fields, received.body)
         assert expected is None or received.json[result] == expected, fields
+
+
+@pytest.mark.parametrize("path, name", [(COMPLETIONS, "max_tokens"), (CHAT, "max_tokens"),
+                                        (CHAT, "max_completion_tokens")])  # fmt: skip
+def test_no_limit_may_be_written_as_minus_one(gpt, path, name):
+    """As in programs for llama.cpp's server and LM Studio; no other negative number is a limit."""
+    body = {key: value for key, value in BODIES[path].items() if key != "max_tokens"} | {"temperature": 0}
+    expected = ask(gpt, "POST", path, body).json["choices"]
+    assert ask(gpt, "POST", path, body | {name: -1}).json["choices"] == expected
+    assert f"{name} is -2; it must be an integer from" in ask(gpt, "POST", path, body | {name: -2}).error["message"]
 
 
 def test_the_vectors_may_be_asked_for_with_the_dimension_they_have(gpt):

@@ -1,6 +1,7 @@
 """Every task from its data to its result, with the same loop: stopping and resuming gives exactly the same weights."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from every_objective import EVERY_OBJECTIVE, write_calls
 from task_helpers import RUNS, assert_same_weights, ctrl_c, pull_the_plug, resume, stopping, train, workplace
 
 from llmasos.capabilities import TASKS
+from llmasos.cli.sample import main as sample
 from llmasos.models import load_model
 from llmasos.models.heads import FAMILIES
 from llmasos.storage import read_json
@@ -51,6 +53,10 @@ def test_from_data_to_a_result_and_a_model_that_can_be_loaded(name, capsys):
     for one in results["metrics"]:
         assert one["low"] is None or one["low"] <= one["value"] <= one["high"]  # None: a few that all score the same
         assert f"{one['name']} " in out
+    if "--interactive" not in out:
+        arguments = shlex.split(re.search("(?m)^Next: python -m llmasos sample (.*)$", out)[1])
+        Path("text.txt").write_text("Anna lived by the river.")
+        sample(arguments)  # raises if the next command does not work as it is printed
     model = load_model(all_checkpoints(Path(name))[-1])
     assert (model.config.family, model.config.head) == (family, head)
     val_losses = [line["val_loss"] for line in read_metrics(Path(name)) if "val_loss" in line]

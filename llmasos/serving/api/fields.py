@@ -8,6 +8,7 @@ from llmasos.serving.api.validators import AnyOf, Field, Integer, ListOf, ModelN
 from llmasos.serving.served_model import ServedModel
 from llmasos.settings import types_of
 
+NO_LIMIT = -1
 MAX_IDS = 100_000  # the most ids of a text that is sent as token ids
 
 
@@ -18,7 +19,21 @@ def model_field(served: ServedModel) -> Field:
 
 def max_tokens_field(served: ServedModel, name: str, default: int | None, low: int = 1) -> Field:
     """The length limit of a generated text."""
-    return Field(name, Integer(low, served.max_tokens), "maximum number of tokens to generate", default)
+    help = f"maximum number of tokens to generate; {NO_LIMIT} is the same as none"
+    return Field(name, TokenLimit(low, served.max_tokens, default), help, default)
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenLimit(Integer):
+    """A length limit, or -1 for the default, as programs for llama.cpp's server and LM Studio send it."""
+
+    default: int | None
+
+    def convert(self, value: Any, where: str) -> Any:
+        return self.default if value == NO_LIMIT else super().convert(value, where)
+
+    def schema(self) -> dict[str, Any]:
+        return {"anyOf": [super().schema(), {"const": NO_LIMIT}]}
 
 
 def option_field(option: dataclasses.Field, default: Any, at_most: int = 0) -> Field:
