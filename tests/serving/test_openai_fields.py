@@ -18,7 +18,7 @@ HARMLESS = {
         {"prediction": None}, {"prediction": {"type": "content", "content": "a"}}, {"user": "me"}, {"store": False},
         {"safety_identifier": "me"}, {"prompt_cache_key": "k"}, {"prompt_cache_retention": "24h"},
         {"prompt_cache_options": {}}, {"reasoning_effort": "none"}, {"reasoning_effort": "high"},
-        {"verbosity": "low"}, {"verbosity": "high"},
+        {"verbosity": "medium"},
         {"logit_bias": {}}, {"tools": []}, {"tool_choice": "none"}, {"tool_choice": "auto"},
         {"functions": []}, {"function_call": "none"}, {"response_format": {"type": "text"}}, {"moderation": None},
         {"web_search_options": None}, {"max_tokens": None, "max_completion_tokens": 6}, {"stream_options": None},

@@ -70,7 +70,7 @@ CHAT_COMPLETIONS = inert_fields(
     ("safety_identifier", "string", "users are not told apart"),
     ("service_tier", ("auto", "default", "flex", "scale", "priority", "fast"), "all requests wait in one queue"),
     ("store", (False,), "replies are not stored here"),
-    ("verbosity", ("low", "medium", "high"), "the models here have one style; limit the length with max_tokens"),
+    ("verbosity", ("medium",), "the models here have one style; limit the length with max_tokens"),
     ("web_search_options", (None,), "the models here do not search the web"),
 )  # fmt: skip
 MESSAGE = inert_fields(
