@@ -13,6 +13,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 from llmasos.console import say
@@ -56,15 +57,32 @@ def exit_at_once(number: int, frame: object = None) -> None:
 
 @contextmanager
 def raise_on_signals() -> Iterator[StopRequest]:
-    """While open, Ctrl-C raises KeyboardInterrupt, and the other signals `Terminated`."""
+    """While open, Ctrl-C raises KeyboardInterrupt, and the other signals `Terminated`.
+
+    During an import, they end the process instead: some packages swallow every exception while they are imported, and
+    the command would go on as if nothing had happened.
+    """
     request = StopRequest()
 
-    def handle(number: int, frame: object) -> None:
+    def handle(number: int, frame: FrameType | None) -> None:
         request.number = number
+        if is_importing(frame):
+            if os.environ.get("RANK", "0") == "0":  # the only process, or the first of several
+                say("stopped.", error=True)
+            exit_at_once(number)
         raise_stop(number)
 
     with handlers(handle):
         yield request
+
+
+def is_importing(frame: FrameType | None) -> bool:
+    """Whether a module is being imported in this frame or in one of its callers."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 @contextmanager

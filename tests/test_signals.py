@@ -89,12 +89,30 @@ start = runpy.run_path if sys.argv[0].endswith(".py") else runpy.run_module
 start(sys.argv[0], run_name="__main__")
 """
 
+SWALLOWED = """
+            try:
+                signal.raise_signal(signal.SIGINT)
+            except BaseException:
+                pass
+"""
+
 
 @pytest.mark.parametrize("moment, said", [("llmasos.cli.cli", ""), ("torch", "stopped.\n")])
 @pytest.mark.parametrize(
     "command", [["train.py"], ["sample.py", "storyworld-gpt"], ["llmasos", "bench"], ["lessons", "check", "1"]]
 )
 def test_ctrl_c_is_heard_while_it_starts(command, moment, said):
-    arguments = [sys.executable, "-c", WHILE_IT_STARTS, moment, *command]
-    done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert (done.returncode, done.stdout, done.stderr) == (130, "", said)
+    assert start(WHILE_IT_STARTS, moment, *command) == (130, "", said)
+
+
+@pytest.mark.parametrize("moment", ["torch", "torch._C", "llmasos.generation.sampling"])
+def test_a_package_that_swallows_ctrl_c_does_not_stop_it(moment):
+    swallowing = WHILE_IT_STARTS.replace("signal.raise_signal(signal.SIGINT)", SWALLOWED)
+    assert start(swallowing, moment, "sample.py", "storyworld-gpt") == (130, "", "stopped.\n")
+
+
+def start(program: str, *arguments: str) -> tuple[int, str, str]:
+    """Run a program; returns its exit status and its output."""
+    command = [sys.executable, "-c", program, *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    return done.returncode, done.stdout, done.stderr
