@@ -11,6 +11,7 @@ classes.
 
 import argparse
 import dataclasses
+import math
 import typing
 from collections.abc import Collection
 from typing import Any
@@ -22,6 +23,7 @@ METAVARS = {int: "N", float: "X", str: "TEXT"}
 TYPE_NAMES = {str: "text", bool: "true or false"}
 LIMITS = ("at_least", "above", "at_most", "below")
 LARGEST_COUNT = 2**31 - 1  # of a setting that states no limit of its own
+LARGEST_NUMBER = 1e30  # likewise; its product with another number is still a float32
 
 
 def setting(
@@ -99,8 +101,9 @@ def check_setting(name: str, value: Any, type_: type, limits: typing.Mapping[str
         if value is not None and value == limits["or_value"]:
             return
         range_ = {limit: limits[limit] for limit in LIMITS}
-        if type_ is int and range_["at_most"] is None and type(value) is int and value > LARGEST_COUNT:
-            range_["at_most"] = LARGEST_COUNT  # mentioned only if the value exceeds it
+        largest = LARGEST_COUNT if type_ is int else LARGEST_NUMBER
+        if range_["at_most"] is None and type(value) in (int, type_) and largest < value < math.inf:
+            range_["at_most"] = largest  # mentioned only if the value exceeds it
         advice = [f"{value:g} is allowed, too" for value in (limits["or_value"],) if value is not None]
         advice += [f"{value:g} disables it" for value in limits["off"][:1]]
         check_number(name, value, whole=type_ is int, advice="; ".join(advice), **range_)
