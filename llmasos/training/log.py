@@ -28,14 +28,20 @@ class MetricsLog:
         run: the run's folder.
         step: where the run starts. Lines of later steps, left by a run that was killed after its last checkpoint, are
             removed, since those steps will be repeated. A file with other lines is kept under another name.
+        validated_step: the step of the last validation before that, whose line must be there; 0 = there was none.
     """
 
-    def __init__(self, run: Path, step: int):
+    def __init__(self, run: Path, step: int, validated_step: int = 0):
         self.path = run / METRICS
         lines, n_damaged = read_lines(self.path)
         if n_damaged:
+            may_read = os.access(self.path, os.R_OK)
+            what = f"{n_damaged} damaged lines are skipped" if may_read else "it may not be read"
+            console.say(f"{self.path}: {what}; the file is kept as {set_aside(self.path).name}.")
+        elif validated_step and not any(line["step"] == validated_step and "val_loss" in line for line in lines):
             console.say(
-                f"{self.path}: {n_damaged} damaged lines are skipped; they are kept in {set_aside(self.path).name}."
+                f"{self.path} lacks the validation at step {validated_step:,}: lines were removed, or the file is new. "
+                f"Nothing else depends on it; it goes on after step {step:,}."
             )
         kept = [json.dumps(line) for line in lines if line["step"] <= step]
         write_text(self.path, "".join(line + "\n" for line in kept))
@@ -111,14 +117,24 @@ class RunLog:
     Args:
         run: the run's folder.
         step, max_steps: where the run starts and ends.
+        validated_step: the step of the last validation before that; 0 = there was none.
         unit: what a target is, in the plural ("tokens").
         mfu_per_rate: the MFU at one target per second; None = not shown.
         is_main: whether this process writes files and shows the bar.
     """
 
-    def __init__(self, run: Path, step: int, max_steps: int, unit: str, mfu_per_rate: float | None, is_main: bool):
+    def __init__(
+        self,
+        run: Path,
+        step: int,
+        max_steps: int,
+        validated_step: int,
+        unit: str,
+        mfu_per_rate: float | None,
+        is_main: bool,
+    ):
         self.unit, self.mfu_per_rate = unit, mfu_per_rate
-        self.metrics = MetricsLog(run, step) if is_main else None
+        self.metrics = MetricsLog(run, step, validated_step) if is_main else None
         self.bar = progress_bar(total=max_steps, initial=step, unit="step", disable=None if is_main else True)
         self.seconds = 0.0  # per step, an exponential moving average
 

@@ -262,8 +262,13 @@ def update_origin(run: Path, origin: dict[str, Any], recipe: Recipe, tokenizer: 
         TOKENIZER: (run / TOKENIZER).is_dir(),
     }
     for name in (name for name, is_intact in intact.items() if not is_intact):
-        kept = f" (what was there is now {set_aside(run / name).name})" if os.path.lexists(run / name) else ""
-        say(f"{run / name} has changed since this run wrote it, and is written again from the run's own record{kept}.")
+        if not os.path.lexists(run / name):
+            problem, kept = "is missing", ""
+        else:
+            may_read = os.access(run / name, os.R_OK)
+            problem = "has changed since this run wrote it" if may_read else "may not be read"
+            kept = f" (what was there is now {set_aside(run / name).name})"
+        say(f"{run / name} {problem}, and is written again from the run's own record{kept}.")
     resumed = {**origin, "recipe": recipe.flat()}
     if resumed != origin or not all(intact.values()) or find_corruption(run / ORIGIN):
         write_origin(run, resumed, tokenizer)

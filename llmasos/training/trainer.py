@@ -360,7 +360,7 @@ class Trainer:
         mfu_per_rate = None
         if self.flops_per_token:
             mfu_per_rate = self.flops_per_token / (known_matmul_peak(self.device, self.precision) * self.context.size)
-        steps = self.state.step, self.settings.max_steps
+        steps = self.state.step, self.settings.max_steps, self.state.validated_step
         return RunLog(self.run, *steps, self.unit, mfu_per_rate, self.context.is_main)
 
     def learning_rate(self, step: int) -> float:

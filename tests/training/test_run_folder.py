@@ -163,6 +163,16 @@ def test_damaged_settings_never_give_other_weights_and_are_written_again(run, na
     assert (how == "folder") == any(path.read_bytes() == b"mine" for path in run.rglob("mine"))
 
 
+def test_settings_that_may_not_be_read_are_not_called_changed(run, monkeypatch, capsys):
+    (run / "recipe.json").write_text("{}")  # root may read everything, so only the question is answered differently
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path).name != "recipe.json")
+    assert resume("run") == 0
+    assert "recipe.json may not be read, and is written again" in capsys.readouterr().out
+    (run / "recipe.json").unlink()
+    assert resume("run", "--steps", "10") == 0
+    assert "recipe.json is missing, and is written again" in capsys.readouterr().out
+
+
 def test_nothing_outside_the_checkpoints_is_needed(run, capsys):
     shutil.move(run / "checkpoints", "checkpoints")
     shutil.rmtree(run)
@@ -194,6 +204,18 @@ def test_metrics_never_stop_a_resume_and_no_line_is_lost(run, content, capsys):
     assert "damaged lines are skipped" in capsys.readouterr().out and (run / "metrics.jsonl.old").exists()
     now = [line["step"] for line in read_metrics(run)]
     assert now[-1] == 8 and (content is None or now[: len(before)] == [line["step"] for line in before])
+
+
+@pytest.mark.parametrize("how", ["missing", "empty", "half"])
+def test_metrics_that_are_lost_are_missed(run, how, capsys):
+    if how == "empty":
+        (run / "metrics.jsonl").write_bytes(b"")
+    else:
+        damage(run / "metrics.jsonl", how)
+    assert resume("run") == 0
+    assert "metrics.jsonl lacks the validation at step 4" in capsys.readouterr().out
+    assert resume("run", "--steps", "10") == 0
+    assert "lacks" not in capsys.readouterr().out, "the next validations are there"
 
 
 def test_a_line_torn_by_a_kill_is_no_damage(run, capsys):
