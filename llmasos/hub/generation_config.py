@@ -46,6 +46,9 @@ def read_generation_config(folder: Path, config: ModelConfig, say: Callable[[str
         for kind in (SamplingOptions, BeamOptions):
             names = {field.name for field in dataclasses.fields(kind)}
             kind(**{name: value for name, value in result.recommended.items() if name in names})
+        if ends := [str(id) for id in result.stop_token_ids if not 0 <= id < config.vocab_size]:
+            ids = f"the model's ids are 0 to {config.vocab_size - 1}"
+            say(f"{file}: no text will end with eos_token_id {', '.join(ends)}, since {ids}.")
         forced = result.forced_bos_token_id
         if forced is not None and not 0 <= forced < config.vocab_size:
             raise UserError(f"forced_bos_token_id is {forced}; the model's ids are 0 to {config.vocab_size - 1}.")

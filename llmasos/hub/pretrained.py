@@ -2,6 +2,7 @@
 
 import shutil
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -19,9 +20,11 @@ from llmasos.models.config import config_file, is_adapter
 from llmasos.nn import quantization
 from llmasos.storage import read_json, write_folder
 from llmasos.storage.atomic import write_error
-from llmasos.storage.checksums import foreign_files, seal
+from llmasos.storage.checksums import CHECKSUMS, find_corruption, foreign_files, seal
 from llmasos.storage.user_path import user_path
 from llmasos.tokenizers import Tokenizer
+
+SAVED_BY_TRANSFORMERS = "transformers_version"  # a field of config.json, which keeps our checksums of the files before
 
 
 def load_pretrained(
@@ -50,6 +53,7 @@ def load_pretrained(
     """
     quantization.check_quantize(quantize)
     folder = find_model_folder(name, say)
+    report_changes(folder, say)
     if adapter is not None or is_adapter(folder):
         base, folder = (None, folder) if adapter is None else (whole_model(folder), find_adapter(adapter, say))
         model = read_adapted(folder, base, say)
@@ -97,7 +101,22 @@ def load_backbone(model: Model, name: str | Path, with_head: bool = False) -> li
         UserError: the sizes of the two backbones differ, or `load_pretrained` would raise.
     """
     folder = find_model_folder(name)
+    report_changes(folder, warnings.warn)
     return (copy_merged if is_adapter(folder) else copy_weights)(model, folder, with_head)
+
+
+def report_changes(folder: Path, say: Say) -> None:
+    """Say which file of a model that `save_pretrained` wrote is not as it wrote it.
+
+    A damaged weight gives other answers and no error. But the change may be the user's own, or that of another program
+    that has saved the model there again, so it is no error here either.
+    """
+    file = config_file(folder)
+    with suppress(UserError):  # which reading the file will raise again
+        fields = read_json(file)
+        if isinstance(fields, dict) and CHECKSUMS in fields and SAVED_BY_TRANSFORMERS not in fields:
+            if reason := find_corruption(file):
+                say(f"{folder}: {reason}; if you have not changed it, copy the folder again or save the model again.")
 
 
 def save_pretrained(

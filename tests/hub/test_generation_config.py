@@ -183,6 +183,12 @@ def test_an_impossible_recommendation_is_one_sentence_with_the_file(published, f
     assert words in str(error.value) and "generation_config.json" in str(error.value) and "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("ids, named", [(10**9, "1000000000,"), ([BYTES.end_of_text, 257, -1], "257, -1,")])
+def test_an_end_that_no_text_can_have_is_named(published, ids, named):
+    *_, said = with_fields(published[0], eos_token_id=ids)
+    assert len(said) == 1 and f"eos_token_id {named} since the model's ids are 0 to 256" in said[0]
+
+
 def test_what_is_not_supported_is_named_once(published):
     off = {"epsilon_cutoff": 0.0, "min_length": 0, "early_stopping": False, "renormalize_logits": False, "top_h": None}
     _, _, said = with_fields(published[0], no_repeat_ngram_size=3, typical_p=0.9, stop_strings=["."], **off)

@@ -6,6 +6,7 @@ import struct
 
 import pytest
 import torch
+import transformers
 from disk_helpers import small_disk
 from hub_helpers import published
 
@@ -217,6 +218,45 @@ def test_only_a_model_that_we_saved_and_nobody_changed_is_replaced(model, tmp_pa
     with pytest.raises(UserError, match="holds other files than a model's"):
         hub.save_pretrained(tmp_path / "m", model, TOKENIZER)
     assert (tmp_path / "m" / name).read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(
+    "name, how",
+    [(WEIGHTS, "bit"), ("config.json", "bit"), ("tokenizer_config.json", "bit"), ("generation_config.json", "bit"),
+     ("generation_config.json", "missing")],
+)  # fmt: skip
+def test_a_file_of_a_saved_model_that_has_changed_is_named(model, tmp_path, name, how):
+    """A flipped bit of a weight gives other answers and no error."""
+    hub.save_pretrained(tmp_path / "m", model, TOKENIZER)
+    file, said = tmp_path / "m" / name, []
+    hub.load_pretrained(tmp_path / "m", say=said.append)
+    hub.load_backbone(model, tmp_path / "m", with_head=True)
+    assert said == []
+    data = file.read_bytes()
+    if how == "missing":
+        file.unlink()
+    elif name == WEIGHTS:
+        file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    else:
+        file.write_text(json.dumps({**json.loads(data), "mine": 1}))
+    hub.load_pretrained(tmp_path / "m", say=said.append)
+    reason = "is missing" if how == "missing" else "is not as it was written"
+    assert len(said) == 1 and f"{name} {reason}" in said[0] and "save the model again" in said[0]
+    with pytest.warns(UserWarning, match=f"{name} {reason}"):
+        hub.load_backbone(model, tmp_path / "m", with_head=True)
+
+
+def test_a_model_that_transformers_has_saved_again_is_not_called_changed(tmp_path):
+    gpt = build_model(preset("gpt2", n_layers=1, d_model=16, n_heads=2, vocab_size=TOKENIZER.vocab_size))
+    hub.save_pretrained(tmp_path / "m", gpt, TOKENIZER)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "m")
+    with torch.no_grad():
+        theirs.transformer.ln_f.bias.add_(1.0)
+    theirs.save_pretrained(tmp_path / "m")
+    assert "sha256" in json.loads((tmp_path / "m" / "config.json").read_text()), "ours, which it keeps"
+    said = []
+    again, _ = hub.load_pretrained(tmp_path / "m", say=said.append)
+    assert said == [] and again.final_norm.bias.min() > 0.5
 
 
 def test_a_link_to_a_folder_is_followed(model, tmp_path):
