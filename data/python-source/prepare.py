@@ -5,6 +5,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that it also runs from a clone that is not installed
 
-from llmasos.datasets.summary import prepare
+from llmasos.cli.prepare import prepare
 
 prepare("python-source")

@@ -6,12 +6,14 @@ import json
 import re
 import sys
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that it also runs from a clone that is not installed
 
 from tqdm import tqdm
 
+from llmasos.cli.cli import run
 from llmasos.datasets.storyworld import DEFAULT_SIZES, Story, stories
 from llmasos.datasets.storyworld.entropy import entropy
 from llmasos.datasets.storyworld.proof import readings
@@ -83,7 +85,7 @@ def prove(corpus: list[Story]) -> None:
     print(f"{unique:,} of {len(corpus):,} stories have exactly one reading.")
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Read the flags, then write each split and print a report of it, or rewrite the sample."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0].split(":  ")[0])
     parser.add_argument(
@@ -102,7 +104,7 @@ def main() -> None:
     )
     parser.add_argument("--prove", action="store_true", help="prove that every story has exactly one reading (minutes)")
     parser.add_argument("--sample", action="store_true", help="rewrite sample.txt instead")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     if args.sample:
         write_text(HERE / "sample.txt", sample())
         return
@@ -119,4 +121,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(main))

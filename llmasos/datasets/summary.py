@@ -1,13 +1,11 @@
 """A short summary of a dataset, printed by the scripts `data/*/prepare.py`."""
 
-import sys
 from itertools import islice
 
 from llmasos.datasets.examples import Splits
 from llmasos.datasets.formats import open_examples
 from llmasos.datasets.source import SPLITS, TextSource
 from llmasos.datasets.text import open_text
-from llmasos.errors import UserError
 
 SAMPLE_CHARACTERS = 300
 
@@ -38,18 +36,11 @@ def summarize_examples(splits: Splits) -> str:
     return "\n".join(lines)
 
 
-def prepare(name: str, format: str = "text") -> None:
-    """Download a dataset if necessary, check it and print its summary; on an error, print it and exit with 2.
+def summarize(name: str, format: str = "text") -> str:
+    """Download a dataset if necessary, check it and return its summary.
 
     Args:
         name: the dataset's name.
         format: "text", or one of `formats.FORMATS`.
     """
-    try:
-        if format == "text":
-            print(summarize_text(open_text(name)))
-        else:
-            print(summarize_examples(open_examples(format, name)))
-    except UserError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
+    return summarize_text(open_text(name)) if format == "text" else summarize_examples(open_examples(format, name))

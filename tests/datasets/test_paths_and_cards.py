@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from llmasos.cli.prepare import prepare
 from llmasos.datasets import dataset_names, open_text, paths
-from llmasos.datasets.summary import prepare, summarize_text
+from llmasos.datasets.summary import summarize_text
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 
@@ -53,6 +54,17 @@ def test_a_prepare_script_runs_from_anywhere_without_installation(tmp_path):
     assert "python-reference: the language reference" in result.stdout and "val: " in result.stdout
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+@pytest.mark.parametrize("name, flags", [("python-reference", []), ("storyworld", ["--train", "2", "--val", "2"])])
+def test_a_summary_that_cannot_be_printed_is_one_sentence(tmp_path, name, flags):
+    out = ["--out", tmp_path] if flags else []
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, DATA / name / "prepare.py", *flags, *out]
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=300)
+    assert result.returncode == 2 and result.stderr.startswith("error: the output cannot be written")
+    assert result.stderr.count("\n") == 1
+
+
 def test_the_summary_counts_what_is_there(tmp_path):
     (tmp_path / "a.txt").write_text("ä" * 9 + "\n", encoding="utf-8")
     summary = summarize_text(open_text(tmp_path / "a.txt"))
@@ -62,4 +74,4 @@ def test_the_summary_counts_what_is_there(tmp_path):
 def test_a_summary_of_an_unknown_name_exits_with_2_and_one_sentence(capsys):
     with pytest.raises(SystemExit) as caught:
         prepare("no-such-thing")
-    assert caught.value.code == 2 and capsys.readouterr().err.startswith("there is no file, folder or dataset")
+    assert caught.value.code == 2 and capsys.readouterr().err.startswith("error: there is no file, folder or dataset")
