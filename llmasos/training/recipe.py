@@ -197,7 +197,9 @@ class TrainingSettings(Settings):
         "rewards: a Python file with a function reward(prompt, text), the folder of a reward model, or the verifier "
         "storyworld or sums (default: that of the dataset)",
     )
-    reward_seconds: float = setting(10.0, "rewards: maximum time the function may take for a text, in seconds", above=0)
+    reward_seconds: float = setting(
+        10.0, "rewards: maximum time the function may take for a text, in seconds", above=0, at_most=1_000_000
+    )
     max_new_tokens: int = setting(200, "rewards: maximum number of tokens in an answer", at_least=1)
     group_size: int = setting(8, "rewards: how many answers to each prompt form a group", at_least=2)
     clip_range: float = setting(

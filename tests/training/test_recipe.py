@@ -50,6 +50,7 @@ def test_flags_that_were_not_given_leave_no_trace():
         ("vocab_size", 100, "at least 257"), ("gradient_accumulation_steps", 3, "divide"),
         ("learning_rate", float("inf"), "a number above 0"), ("weight_decay", float("nan"), "a number of at least 0"),
         ("learning_rate", 1e308, "at most 1e+30"), ("weight_decay", 10**31, "at most 1e+30"),
+        ("reward_seconds", 1e10, "at most 1,000,000"),
         ("grad_clip", float("inf"), "at least 0"), ("learning_rate", "fast", "a number above 0"),
         ("learning_rate", None, "a number above 0"), ("learning_rate", [0.1], "a number"),
         ("dropout", True, "a number"),
