@@ -16,7 +16,13 @@ AUTOGRAD = {
     name: DERIVED_FOR_YOU
     for name in (
         "torch.autograd.backward", "torch.autograd.grad", "torch.autograd.functional.jacobian", "torch.func.grad",
-        "torch.func.grad_and_value", "torch.func.vjp", "torch.func.jacrev", "torch.func.jacfwd",
+        "torch.func.grad_and_value", "torch.func.vjp", "torch.func.jacrev", "torch.func.jacfwd", "torch.func.jvp",
+        "torch.func.linearize", "torch.func.hessian", "torch.autograd.functional.vjp", "torch.autograd.functional.jvp",
+        "torch.autograd.functional.hessian", "torch.autograd.forward_ad.make_dual",
+        "torch.autograd.graph._engine_run_backward", "torch.autograd.variable.ImperativeEngine",
+        "torch.autograd.variable.Variable._execution_engine",
+        "torch._C._functorch._grad_increment_nesting", "torch._C._functorch._jvp_increment_nesting", "torch.autograd",
+        "torch.func",
     )
 }  # fmt: skip
 
@@ -1339,37 +1345,17 @@ def of_context(f, count: list[float], lower: list[float]) -> Tensor:
     return torch.as_tensor(f(*arguments)).double()
 
 
-def sums(f, *contexts) -> list[float]:
-    return [float(of_context(f, count, lower).sum()) for count, lower in contexts]
+def of_contexts(f, *contexts) -> list[Tensor]:
+    return [of_context(f, count, lower) for count, lower in contexts]
 
 
-def impossible_tokens(f, count, lower) -> str:
-    return "no token is impossible" if bool((of_context(f, count, lower) > 0).all()) else "some token is impossible"
+def doubled(f, count, lower) -> list[Tensor]:
+    """Return the results of one context while its counts are doubled five times."""
+    return [of_context(f, [n * 2**i for n in count], lower) for i in range(6)]
 
 
-def order(f, count, lower) -> str:
-    p = of_context(f, count, lower).tolist()
-    return "first > second > third" if p[0] > p[1] + 1e-9 > p[2] + 2e-9 else "not first > second > third"
-
-
-def growing_trust(f, count, lower) -> str:
-    """Say whether the result approaches count / total as the counts are doubled repeatedly."""
-    fractions = torch.tensor(count, dtype=torch.float64) / sum(count)
-    distances = [float((of_context(f, [n * 2**i for n in count], lower) - fractions).abs().max()) for i in range(6)]
-    if max(distances) < 1e-9:
-        return "count / total from the start"
-    steps = [b - a for a, b in zip(distances, distances[1:], strict=False)]
-    if all(step < -1e-9 for step in steps):
-        return "closer to count / total with every doubling"
-    if max(map(abs, steps)) < 1e-9:
-        return "no closer to count / total"
-    return "farther from count / total" if max(steps) > 1e-9 else "not closer to count / total with every doubling"
-
-
-def in_the_end(f, count, lower) -> str:
-    p = of_context(f, [n * 10**5 for n in count], lower)
-    near = bool((p - torch.tensor(count, dtype=torch.float64) / sum(count)).abs().max() <= 0.01)
-    return "count / total, up to 0.01" if near else "not count / total"
+def often(f, count, lower) -> Tensor:
+    return of_context(f, [n * 10**5 for n in count], lower)
 
 
 def pairs_of(contexts) -> list[Tensor]:
@@ -1381,27 +1367,81 @@ def pairs_of(contexts) -> list[Tensor]:
     return [torch.cat(parts) for parts in zip(*pieces, strict=True)]
 
 
-def together(f, contexts) -> list[float]:
-    """Call once with several contexts concatenated, one of them unseen, and return the sum of each."""
-    p = torch.as_tensor(f(*pairs_of(contexts))).double()
-    return [float(part.sum()) for part in p.split([len(lower) for _, lower in contexts])]
+def in_one_call(f, contexts) -> Tensor:
+    """Call once with several contexts concatenated, one of them unseen."""
+    return torch.as_tensor(f(*pairs_of(contexts))).double()
 
 
-def one_at_a_time(f, contexts) -> str:
-    """Whether each pair gets the same result alone as together with others."""
+def together_and_alone(f, contexts) -> list[Tensor]:
+    """Return the results of one call with all pairs, and those of a call for each pair."""
     arguments = pairs_of(contexts)
-    whole = torch.as_tensor(f(*(x.clone() for x in arguments))).double()
-    alone = [float(f(*(x[i : i + 1].clone() for x in arguments))) for i in range(len(whole))]
-    same = torch.allclose(whole, torch.tensor(alone, dtype=torch.float64), rtol=1e-4, atol=1e-7)
+    together = torch.as_tensor(f(*(x.clone() for x in arguments))).double()
+    alone = [float(f(*(x[i : i + 1].clone() for x in arguments))) for i in range(len(together))]
+    return [together, torch.tensor(alone, dtype=torch.float64)]
+
+
+def inputs_afterwards(f, contexts) -> list[Tensor]:
+    arguments = pairs_of(contexts)
+    f(*arguments)
+    return arguments
+
+
+# What the grader says of these results: in the process of a submission, its own code could say it.
+
+
+def sums(get, *contexts) -> list[float]:
+    return [float(p.sum()) for p in get()]
+
+
+def sum_of_each(get, contexts) -> list[float]:
+    return [float(part.sum()) for part in get().split([len(lower) for _, lower in contexts])]
+
+
+def impossible_tokens(get, count, lower) -> str:
+    return "no token is impossible" if bool((get() > 0).all()) else "some token is impossible"
+
+
+def order(get, count, lower) -> str:
+    p = get().tolist()
+    return "first > second > third" if p[0] > p[1] + 1e-9 > p[2] + 2e-9 else "not first > second > third"
+
+
+def growing_trust(get, count, lower) -> str:
+    """Say whether the result approaches count / total as the counts are doubled repeatedly."""
+    fractions = torch.tensor(count, dtype=torch.float64) / sum(count)
+    distances = [float((p - fractions).abs().max()) for p in get()]
+    if max(distances) < 1e-9:
+        return "count / total from the start"
+    steps = [b - a for a, b in zip(distances, distances[1:], strict=False)]
+    if all(step < -1e-9 for step in steps):
+        return "closer to count / total with every doubling"
+    if max(map(abs, steps)) < 1e-9:
+        return "no closer to count / total"
+    return "farther from count / total" if max(steps) > 1e-9 else "not closer to count / total with every doubling"
+
+
+def lasting_trust(get, count, lower) -> str:
+    """Say whether trust still grows after many counts, or is complete."""
+    verdict = growing_trust(get, count, lower)
+    right = ("closer to count / total with every doubling", "count / total from the start")
+    return "still closer to count / total, or there" if verdict in right else verdict
+
+
+def in_the_end(get, count, lower) -> str:
+    fractions = torch.tensor(count, dtype=torch.float64) / sum(count)
+    return "count / total, up to 0.01" if bool((get() - fractions).abs().max() <= 0.01) else "not count / total"
+
+
+def one_at_a_time(get, contexts) -> str:
+    """Whether each pair gets the same result alone as together with others."""
+    together, alone = get()
+    same = torch.allclose(together, alone, rtol=1e-4, atol=1e-7)
     return "the same as together" if same else "not the same as together"
 
 
-def left_alone(f, contexts) -> str:
+def left_alone(get, contexts) -> str:
     """Whether the inputs are unchanged."""
-    arguments = pairs_of(contexts)
-    before = [x.clone() for x in arguments]
-    f(*arguments)
-    same = all(torch.equal(a, b) for a, b in zip(before, arguments, strict=True))
+    same = all(torch.equal(a, b) for a, b in zip(pairs_of(contexts), get(), strict=True))
     return "the inputs are as before" if same else "the inputs were changed"
 
 
@@ -1413,10 +1453,16 @@ def more_contexts(seed: int) -> list[Case]:
         weights = [draw.uniform(0.2, 1) for _ in range(V)]
         contexts.append((count, [w / sum(weights) for w in weights]))
     return [
-        Case("the sum of the results", run=sums, context=contexts[0], another=contexts[1]),
-        Case("three contexts in one call: the sum of each", run=together, contexts=contexts),
-        Case("the pairs one at a time", run=one_at_a_time, contexts=contexts),
-        Case("is every token possible?", run=impossible_tokens, count=contexts[2][0], lower=contexts[2][1]),
+        Case("the sum of the results", run=of_contexts, judge=sums, context=contexts[0], another=contexts[1]),
+        Case("three contexts in one call: the sum of each", run=in_one_call, judge=sum_of_each, contexts=contexts),
+        Case("the pairs one at a time", run=together_and_alone, judge=one_at_a_time, contexts=contexts),
+        Case(
+            "is every token possible?",
+            run=of_context,
+            judge=impossible_tokens,
+            count=contexts[2][0],
+            lower=contexts[2][1],
+        ),
     ]
 
 
@@ -1465,28 +1511,51 @@ mix = Exercise(
     points=2,
     cases=[
         Case("an unseen context: the results", run=of_context, count=[0, 0, 0, 0], lower=UNEVEN),
-        Case("counts 3, 1, 0, 0: the sum of the results", run=sums, context=([3, 1, 0, 0], EVEN)),
-        Case("counts 0, 2, 0, 0: the sum of the results", run=sums, context=([0, 2, 0, 0], UNEVEN)),
-        Case("counts 3, 1, 0, 0: is every token possible?", run=impossible_tokens, count=[3, 1, 0, 0], lower=EVEN),
-        Case("equal lower, counts 3, 2, 0", run=order, count=[3, 2, 0], lower=[1 / 3] * 3),
-        Case("equal counts, lower 1/2, 1/3, 1/6", run=order, count=[2, 2, 2], lower=[1 / 2, 1 / 3, 1 / 6]),
-        Case("counts 1, 3, 0, 0, doubled five times", run=growing_trust, count=[1, 3, 0, 0], lower=EVEN),
-        Case("counts 300,000, 700,000, 0, 0", run=in_the_end, count=[3, 7, 0, 0], lower=EVEN),
+        Case("counts 3, 1, 0, 0: the sum of the results", run=of_contexts, judge=sums, context=([3, 1, 0, 0], EVEN)),
+        Case("counts 0, 2, 0, 0: the sum of the results", run=of_contexts, judge=sums, context=([0, 2, 0, 0], UNEVEN)),
+        Case(
+            "counts 3, 1, 0, 0: is every token possible?", run=of_context, judge=impossible_tokens,
+            count=[3, 1, 0, 0], lower=EVEN,
+        ),
+        Case("equal lower, counts 3, 2, 0", run=of_context, judge=order, count=[3, 2, 0], lower=[1 / 3] * 3),
+        Case(
+            "equal counts, lower 1/2, 1/3, 1/6", run=of_context, judge=order,
+            count=[2, 2, 2], lower=[1 / 2, 1 / 3, 1 / 6],
+        ),
+        Case("counts 1, 3, 0, 0, doubled five times", run=doubled, judge=growing_trust, count=[1, 3, 0, 0], lower=EVEN),
+        Case("counts 300,000, 700,000, 0, 0", run=often, judge=in_the_end, count=[3, 7, 0, 0], lower=EVEN),
         Case(
             "counts 1,000,000, 0, 0, 0",
-            run=in_the_end,
+            run=often, judge=in_the_end,
             count=[10, 0, 0, 0],
             lower=[0.01, 0.33, 0.33, 0.33],
         ),
-        Case("four contexts in one call: the sum of each", run=together, contexts=SEVERAL),
-        Case("equal lower, counts 2, 1, 0", run=order, count=[2, 1, 0], lower=[1 / 3] * 3),
-        Case("counts 1, 0, 0, lower 0.4, 0.4, 0.2", run=order, count=[1, 0, 0], lower=[0.4, 0.4, 0.2]),
-        Case("counts 0, 0, 0, 4, lower 0.4, 0.3, 0.2, 0.1", run=order, count=[0, 0, 0, 4], lower=[0.4, 0.3, 0.2, 0.1]),
-        Case("counts 1, 0, 0, 0, doubled five times", run=growing_trust, count=[1, 0, 0, 0], lower=UNEVEN),
-        Case("counts 90, 38, 0, 0: all possible?", run=impossible_tokens, count=[90, 38, 0, 0], lower=UNEVEN),
-        Case("a token whose lower is 0: the sum", run=sums, context=([1, 1, 0], [0.5, 0.0, 0.5])),
-        Case("four contexts: the pairs one at a time", run=one_at_a_time, contexts=SEVERAL),
-        Case("four contexts: what your function does to its inputs", run=left_alone, contexts=SEVERAL),
+        Case("four contexts in one call: the sum of each", run=in_one_call, judge=sum_of_each, contexts=SEVERAL),
+        Case("equal lower, counts 2, 1, 0", run=of_context, judge=order, count=[2, 1, 0], lower=[1 / 3] * 3),
+        Case(
+            "counts 1, 0, 0, lower 0.4, 0.4, 0.2", run=of_context, judge=order, count=[1, 0, 0], lower=[0.4, 0.4, 0.2],
+        ),
+        Case(
+            "counts 0, 0, 0, 4, lower 0.4, 0.3, 0.2, 0.1", run=of_context, judge=order,
+            count=[0, 0, 0, 4], lower=[0.4, 0.3, 0.2, 0.1],
+        ),
+        Case(
+            "counts 1, 0, 0, 0, doubled five times", run=doubled, judge=growing_trust, count=[1, 0, 0, 0], lower=UNEVEN,
+        ),
+        Case(
+            "counts 90, 38, 0, 0: all possible?", run=of_context, judge=impossible_tokens,
+            count=[90, 38, 0, 0], lower=UNEVEN,
+        ),
+        Case(
+            "counts 100,000, 300,000, 0, 0, doubled five times",
+            run=doubled, judge=lasting_trust, count=[100_000, 300_000, 0, 0], lower=EVEN,
+        ),
+        Case("a token whose lower is 0: the sum", run=of_contexts, judge=sums, context=([1, 1, 0], [0.5, 0.0, 0.5])),
+        Case("four contexts: the pairs one at a time", run=together_and_alone, judge=one_at_a_time, contexts=SEVERAL),
+        Case(
+            "four contexts: what your function does to its inputs", run=inputs_afterwards, judge=left_alone,
+            contexts=SEVERAL,
+        ),
     ],
     random_cases=more_contexts,
     misconceptions=[

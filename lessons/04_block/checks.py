@@ -1530,11 +1530,9 @@ next_token_loss = Exercise(
 # 6. too_good
 
 
-def look(find, ids, V) -> str:
+def look(get, ids, V) -> str:
     """Return a verdict on the student's logits."""
-    text = ids.clone()
-    logits, ids = find(ids, V), text
-    T = len(ids)
+    logits, T = get(), len(ids)
     if not torch.is_tensor(logits) or logits.dim() != 2 or not logits.is_floating_point():
         return "this is not a floating-point tensor (T, V)"
     if tuple(logits.shape) != (T, V):
@@ -1587,7 +1585,7 @@ def random_ids(seed: int) -> list[Case]:
     cases = []
     for V in (3 + seed % 17, 2000 + seed):
         steps = torch.randint(1, V, (4 + seed % 11,), generator=generator)
-        cases.append(Case(f"a vocabulary of {V}", run=look, ids=steps.cumsum(0) % V, V=V))
+        cases.append(Case(f"a vocabulary of {V}", judge=look, ids=steps.cumsum(0) % V, V=V))
     return cases
 
 
@@ -1597,11 +1595,11 @@ too_good = Exercise(
     reference=hot,
     section="4.9",
     cases=[
-        Case("four tokens, vocabulary of three", run=look, ids=TEXT, V=3),
-        Case("vocabulary of two", run=look, ids=torch.tensor([0, 1, 0, 1, 0]), V=2),
-        Case("fourteen tokens, vocabulary of ten", run=look, ids=LONG, V=10),
-        Case("a large vocabulary", run=look, ids=LONG * 11, V=2000),
-        Case("GPT-2's vocabulary, two tokens", run=look, ids=torch.tensor([50256, 0]), V=50257),
+        Case("four tokens, vocabulary of three", judge=look, ids=TEXT, V=3),
+        Case("vocabulary of two", judge=look, ids=torch.tensor([0, 1, 0, 1, 0]), V=2),
+        Case("fourteen tokens, vocabulary of ten", judge=look, ids=LONG, V=10),
+        Case("a large vocabulary", judge=look, ids=LONG * 11, V=2000),
+        Case("a vocabulary of 50,000, two tokens", judge=look, ids=torch.tensor([49999, 0]), V=50000),
     ],
     random_cases=random_ids,
     misconceptions=[

@@ -17,8 +17,11 @@ FORBIDDEN_CLIPPING = {
 }
 FORBIDDEN_OPTIMIZERS = {
     f"torch.optim.{name}": "it is a ready-made optimizer; write the formula yourself"
-    for name in ("AdamW", "Adam", "NAdam", "Adamax", "adamw.adamw", "adam.adam")
-}
+    for name in (
+        "AdamW", "Adam", "NAdam", "Adamax", "adamw.adamw", "adam.adam", "adam._single_tensor_adam",
+        "adam._multi_tensor_adam",
+    )
+}  # fmt: skip
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:

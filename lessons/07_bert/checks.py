@@ -1300,29 +1300,52 @@ masked_lm_loss = Exercise(
 FIRST_LOOK = 400  # pairs after which most mistakes are known
 
 
-def survey(draw, documents: list[list[str]], seed: int, draws: int) -> str:
-    """The verdict on many pairs."""
+def drawn_pairs(draw, documents: list[list[str]], seed: int, draws: int) -> dict:
+    """Many pairs, or those up to the first mistake; the first few of a second generator in the same state; and whether
+    the last call modified the documents."""
     generator, again = random.Random(seed), random.Random(seed)
-    pairs = []
+    drawn = {"pairs": [], "again": [], "modified": False}
     for total in (FIRST_LOOK, draws):
-        while len(pairs) < total:
+        while len(drawn["pairs"]) < total:
             copy = [list(document) for document in documents]
             pair = draw(copy, generator)
             if copy != documents:
-                return "the documents were modified"
-            if not (isinstance(pair, tuple | list) and len(pair) == 3):
-                return "it does not return three values"
-            first, second, follows = pair
-            if getattr(follows, "shape", None) == ():  # a NumPy boolean, or a tensor without dimensions
-                follows = follows.item()
-            if not (isinstance(first, str) and isinstance(second, str) and isinstance(follows, bool)):
-                return "it does not return two texts and True or False"
-            if len(pairs) < FIRST_LOOK and list(pair) != list(draw(copy, again)):
-                return "two generators in the same state give different pairs"
-            pairs.append((first, second, follows))
-        if mistake := impossible_pair(pairs, documents):
-            return mistake
-    return wrong_distribution(pairs, documents) or "fine"
+                return {**drawn, "modified": True}
+            if isinstance(pair, tuple | list) and len(pair) == 3 and getattr(pair[2], "shape", None) == ():
+                pair = (*pair[:2], pair[2].item())  # a NumPy boolean, or a tensor without dimensions
+            drawn["pairs"].append(tuple(pair) if is_pair(pair) else pair)
+            if not is_pair(pair):
+                return drawn
+            if len(drawn["again"]) < FIRST_LOOK:
+                drawn["again"].append(tuple(draw(copy, again)))
+        if impossible_pair(drawn["pairs"], documents):
+            break
+    return drawn
+
+
+def is_pair(pair) -> bool:
+    """Whether this is two texts and a boolean."""
+    if not (isinstance(pair, tuple | list) and len(pair) == 3):
+        return False
+    return isinstance(pair[0], str) and isinstance(pair[1], str) and isinstance(pair[2], bool)
+
+
+def survey(get, documents: list[list[str]], seed: int, draws: int) -> str:
+    """The verdict on many pairs."""
+    drawn = get()
+    pairs = [tuple(pair) if isinstance(pair, list) else pair for pair in drawn["pairs"]]
+    for i, pair in enumerate(pairs):
+        if not is_pair(pair):
+            three = isinstance(pair, tuple) and len(pair) == 3
+            return f"it does not return {'two texts and True or False' if three else 'three values'}"
+        if i < FIRST_LOOK and pair != tuple(drawn["again"][i]):
+            return "two generators in the same state give different pairs"
+    if drawn["modified"]:
+        return "the documents were modified"
+    mistake = impossible_pair(pairs[:FIRST_LOOK], documents) or impossible_pair(pairs, documents)
+    if mistake:
+        return mistake
+    return "too few pairs" if len(pairs) < draws else wrong_distribution(pairs, documents) or "fine"
 
 
 def places(documents: list[list[str]]) -> dict[str, tuple[int, int]]:
@@ -1487,7 +1510,16 @@ def pair_cases(seed: int) -> list[Case]:
     generator = random.Random(seed)
     lengths = [generator.randint(2, 5) for _ in range(generator.randint(3, 4))]
     documents = [[f"sentence {i} of text {d}" for i in range(n)] for d, n in enumerate(lengths)]
-    return [Case(f"{len(lengths)} texts of {lengths} sentences", survey, documents=documents, seed=seed, draws=3000)]
+    return [
+        Case(
+            f"{len(lengths)} texts of {lengths} sentences",
+            run=drawn_pairs,
+            judge=survey,
+            documents=documents,
+            seed=seed,
+            draws=3000,
+        )
+    ]
 
 
 next_sentence_pair = Exercise(
@@ -1496,9 +1528,14 @@ next_sentence_pair = Exercise(
     reference=pair_by,
     section="7.7",
     cases=[
-        Case("8,000 pairs from four stories", survey, documents=FOUR_STORIES, seed=0, draws=8000),
-        Case("4,000 pairs from three", survey, documents=THREE_STORIES, seed=1, draws=4000),
-        Case("1,000 pairs from two stories of two sentences", survey, documents=TWO_STORIES, seed=2, draws=1000),
+        Case(
+            "8,000 pairs from four stories", run=drawn_pairs, judge=survey, documents=FOUR_STORIES, seed=0, draws=8000,
+        ),
+        Case("4,000 pairs from three", run=drawn_pairs, judge=survey, documents=THREE_STORIES, seed=1, draws=4000),
+        Case(
+            "1,000 pairs from two stories of two sentences", run=drawn_pairs, judge=survey,
+            documents=TWO_STORIES, seed=2, draws=1000,
+        ),
     ],
     random_cases=pair_cases,
     misconceptions=[

@@ -208,11 +208,17 @@ lora_forward = Exercise(
 # 2. new_adapter
 
 
-def looks(new, n_in: int, n_out: int, rank: int, seed: int) -> dict:
-    """What can be said of the matrices without knowing how they were drawn. Numbers are rounded, since they vary."""
+def three_adapters(new, n_in: int, n_out: int, rank: int, seed: int) -> list[Tensor]:
+    """A and B, A from the same generator once more, and A from another one."""
     A, B = new(n_in, n_out, rank, torch.Generator().manual_seed(seed))
     again, _ = new(n_in, n_out, rank, torch.Generator().manual_seed(seed))
     other, _ = new(n_in, n_out, rank, torch.Generator().manual_seed(seed + 1))
+    return [A, B, again, other]
+
+
+def looks(get, n_in: int, n_out: int, rank: int, seed: int) -> dict:
+    """What can be said of the matrices without knowing how they were drawn. Numbers are rounded, since they vary."""
+    A, B, again, other = get()
     found = {
         "shapes": [list(A.shape), list(B.shape)],
         "types": [str(A.dtype), str(B.dtype)],
@@ -254,7 +260,15 @@ def number_by_number(n_in, n_out, rank, generator):
 def more_adapters(seed: int) -> list[Case]:
     draw = Random(seed)
     return [
-        Case(f"{n} to {n + 3} features", run=looks, n_in=n, n_out=n + 3, rank=rank, seed=draw.randrange(10**6))
+        Case(
+            f"{n} to {n + 3} features",
+            run=three_adapters,
+            judge=looks,
+            n_in=n,
+            n_out=n + 3,
+            rank=rank,
+            seed=draw.randrange(10**6),
+        )
         for n, rank in ((draw.randint(4, 20), 3), (draw.randint(450, 600), 60))
     ]
 
@@ -265,11 +279,13 @@ new_adapter = Exercise(
     reference=uniform,
     section="15.3",
     cases=[
-        Case("four to three features, rank 2", run=looks, n_in=4, n_out=3, rank=2, seed=0),
-        Case("one feature, rank 1", run=looks, n_in=1, n_out=1, rank=1, seed=1),
-        Case("more outputs than inputs", run=looks, n_in=3, n_out=8, rank=3, seed=2),
-        Case("large enough to see the distribution", run=looks, n_in=500, n_out=7, rank=60, seed=3),
-        Case("400 features in, rank 100", run=looks, n_in=400, n_out=10, rank=100, seed=4),
+        Case("four to three features, rank 2", run=three_adapters, judge=looks, n_in=4, n_out=3, rank=2, seed=0),
+        Case("one feature, rank 1", run=three_adapters, judge=looks, n_in=1, n_out=1, rank=1, seed=1),
+        Case("more outputs than inputs", run=three_adapters, judge=looks, n_in=3, n_out=8, rank=3, seed=2),
+        Case(
+            "large enough to see the distribution", run=three_adapters, judge=looks, n_in=500, n_out=7, rank=60, seed=3
+        ),
+        Case("400 features in, rank 100", run=three_adapters, judge=looks, n_in=400, n_out=10, rank=100, seed=4),
     ],
     random_cases=more_adapters,
     misconceptions=[

@@ -31,6 +31,7 @@ REFUSED_CALLS: dict[str, tuple[int | None, int | None]] = {
     "pidfd_open": (434, 434), "pidfd_getfd": (438, 438), "kill": (62, 129), "tkill": (200, 130),
     "tgkill": (234, 131), "rt_sigqueueinfo": (129, 138), "rt_tgsigqueueinfo": (297, 240),
     "pidfd_send_signal": (424, 424), "setpriority": (141, 140), "sched_setaffinity": (203, 122),
+    "sched_setscheduler": (144, 119), "sched_setparam": (142, 118), "sched_setattr": (314, 274),
     "setpgid": (109, 154), "setsid": (112, 157),
     # connections and shared memory
     "socket": (41, 198), "socketpair": (53, 199), "bind": (49, 200), "connect": (42, 203), "shmget": (29, 194),

@@ -77,17 +77,24 @@ class Observation:
         try:
             values = {name: decode(fields[name]) for name in ("output", "gradients", "second")}
             failures = {
-                name: Failure(str(f["kind"]), str(f["message"])[:2000], f["line"] if type(f["line"]) is int else None)
+                name: Failure(
+                    one_line(f["kind"]), one_line(f["message"]), f["line"] if type(f["line"]) is int else None
+                )
                 if (f := fields[name])
                 else None
                 for name in ("failure", "gradient_failure")
             }
-            changed = [str(name) for name in fields["changed"]][:20]
-            device = None if fields["device"] is None else str(fields["device"])[:500]
+            changed = [one_line(name) for name in fields["changed"]][:20]
+            device = None if fields["device"] is None else one_line(fields["device"])
             flags = {name: bool(fields[name]) for name in ("flows", "unstable")}
             return cls(**values, **failures, **flags, changed=changed, device=device, printed=str(fields["printed"]))
         except (KeyError, TypeError, AttributeError, RuntimeError, RecursionError) as error:
             raise ValueError(f"not an observation: {error}") from error
+
+
+def one_line(text: Any) -> str:
+    """A text of the submission in one line: in a table, a second line could be that of another submission."""
+    return "".join(c if c.isprintable() else "?" for c in " ".join(str(text).split()))[:500]
 
 
 def observe(
@@ -201,13 +208,6 @@ def judged(case: Case, observation: Observation) -> Observation:
     """Replace the output in a worker's observation by the judge's result for it, if the case has a judge."""
     if case.judge is None or observation.failure is not None:
         return observation
-
-    def verdict(value: Any) -> Any:
-        try:
-            return case.judge(lambda: value)
-        except Exception as error:
-            return f"it cannot be judged: {type(error).__name__}: {error}"
-
-    output = verdict(observation.output)
-    unstable = observation.unstable and verdict(observation.second) != output
+    output = case.verdict(observation.output)
+    unstable = observation.unstable and difference(output, case.verdict(observation.second), 0.0, 0.0) is not None
     return replace(observation, output=output, unstable=unstable)

@@ -6,6 +6,7 @@ feedback names the mistake. `accepted` holds right solutions in an unusual style
 each misconception must be rejected and named, and each accepted solution must pass.
 """
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,9 +21,9 @@ class Case:
         name: what is special about the case, in a few words: "two keys, one of them masked".
         run: the way to use the student's function, called as run(function, *inputs); None = function(*inputs). It must
             neither call what the exercise forbids nor use a reference, because it runs in the student's process.
-        judge: a check of a property instead of a value, called as judge(function); its result is compared. It may use
-            references: a worker only calls function(), and the judge is called later with a function that returns the
-            same.
+        judge: a check of a property instead of a value. It runs in the grader, so it may use references, and nothing
+            that a submission does in its own process changes its result, which is compared. It is called as
+            judge(get, *inputs), where get() returns what the function, or `run`, has returned.
         inputs: the arguments by name, in the order in which they are passed (they are passed by position).
 
     >>> Case("three numbers", x=[1, 2, 3])
@@ -39,9 +40,17 @@ class Case:
         self.name, self.run, self.judge, self.inputs = name, run, judge, inputs
 
     def call(self, function: Callable[..., Any], inputs: dict[str, Any]) -> Any:
-        """Use the function on these inputs (a fresh copy of `self.inputs`)."""
-        use = self.run or self.judge
-        return function(*inputs.values()) if use is None else use(function, *inputs.values())
+        """Use the function on these inputs (a fresh copy of `self.inputs`), and judge the result."""
+        return self.verdict(function(*inputs.values()) if self.run is None else self.run(function, *inputs.values()))
+
+    def verdict(self, value: Any) -> Any:
+        """What the judge says of a value; the value itself if there is no judge."""
+        if self.judge is None:
+            return value
+        try:
+            return self.judge(lambda: value, *copy.deepcopy(list(self.inputs.values())))
+        except Exception as error:
+            return f"it cannot be judged: {type(error).__name__}: {error}"
 
     def __repr__(self) -> str:
         return f"Case({self.name!r}, {', '.join(self.inputs)})"

@@ -5,10 +5,11 @@ that does not happen to run. Together they leave no easy workaround, and the stu
 """
 
 import ast
-import importlib
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import cache
+from types import CodeType, FunctionType, ModuleType, SimpleNamespace
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lessons.machinery.exercises import Exercise
+from lessons.machinery.sandbox import find_owner
 
 LIBRARY = "llmasos"
 LIBRARY_REASON = "it contains the solution; the exercise is to write it yourself"
@@ -137,16 +139,19 @@ INNER_NAMES = {
     "_scaled_dot_product_flash_attention_for_cpu _scaled_dot_product_efficient_attention "
     "_scaled_dot_product_fused_attention_overrideable _flash_attention_forward _efficient_attention_forward",
     "multi_head_attention_forward": "_native_multi_head_attention",
-    "layer_norm": "native_layer_norm",
+    "layer_norm": "native_layer_norm _normalize",
     "softmax": "_softmax",
     "log_softmax": "_log_softmax",
     "cross_entropy": "cross_entropy_loss",
     "nll_loss": "nll_loss_nd nll_loss_forward nll_loss2d_forward nll_loss2d",
     "group_norm": "native_group_norm",
     "binary_cross_entropy": "binary_cross_entropy",
+    "make_dual": "_make_dual",
     "AdamW": "_fused_adamw_",
     "Adam": "_fused_adam_",
 }
+# torch's own second versions of its functions, written in Python.
+COPIES = ("torch._refs", "torch._refs.nn.functional", "torch._decomp.decompositions", "torch._prims")
 
 
 @contextmanager
@@ -158,23 +163,36 @@ def forbidden_at_runtime(rules: dict[str, str]):
     """
     functions = {name: reason for name, reason in rules.items() if "." in name and name not in INTERNALS}
     replaced: list[tuple[Any, str, Any]] = []
-    for name, reason in functions.items():
-        original = resolve_name(name) if name.split(".")[0] in sys.modules else None
-        if original is None:
-            continue
-        substitute = make_refusal(name, reason)
-        for module in list(sys.modules.values()):  # several modules may have the same function
-            if (getattr(module, "__name__", "") or "").split(".")[0] not in ("torch", LIBRARY):
-                continue
-            for key, value in list(vars(module).items()):
-                if value is original:
-                    replaced.append((module, key, value))
-                    setattr(module, key, substitute)
+
+    def replace(owner: Any, key: str, value: Any) -> None:
+        replaced.append((owner, key, getattr(owner, key)))
+        setattr(owner, key, value)
+
+    def refuse_within(function: Any, refuse: Callable[..., Any]) -> None:
+        for inner in unwrapped(function):  # its code, so that a reference which was kept refuses, too
+            replace(inner, "__code__", refusing_code(len(inner.__code__.co_freevars), refuse))
+
+    substitutes: dict[int, Callable[..., Any]] = {}
     names: dict[str, tuple[str, str]] = {}
     for name, reason in functions.items():
+        owner, last = name.rsplit(".", 1)
+        original = resolve_name(name) if name.split(".")[0] in sys.modules else None
         if name.startswith("torch."):
-            last = name.rsplit(".", 1)[-1]
             names |= dict.fromkeys([last, *INNER_NAMES.get(last, "").split()], (name, reason))
+        if original is None or isinstance(original, ModuleType):  # a module's name forbids only what is written
+            continue
+        substitutes[id(original)] = refuse = make_refusal(name, reason)
+        refuse_within(original, refuse)
+        if isinstance(find_owner(owner), type):
+            replace(find_owner(owner), last, refuse)
+    for module in list(sys.modules.values()):  # several modules may have the same function
+        if (getattr(module, "__name__", "") or "").split(".")[0] in ("torch", LIBRARY):
+            for key, value in list(vars(module).items()):
+                if id(value) in substitutes:
+                    replace(module, key, substitutes[id(value)])
+    for module in filter(None, map(sys.modules.get, COPIES)):
+        for inner in names.keys() & vars(module).keys():
+            refuse_within(vars(module)[inner], make_refusal(*names[inner]))
     finder = ForbiddenImports({name: reason for name, reason in rules.items() if "." not in name})
     sys.meta_path.insert(0, finder)
     switch = torch._C.DisableTorchFunction
@@ -185,8 +203,8 @@ def forbidden_at_runtime(rules: dict[str, str]):
     finally:
         torch._C.DisableTorchFunction = switch
         sys.meta_path.remove(finder)
-        for module, key, value in replaced:
-            setattr(module, key, value)
+        for owner, key, value in reversed(replaced):
+            setattr(owner, key, value)
 
 
 def needs_operators(names: dict[str, tuple[str, str]]) -> bool:
@@ -197,10 +215,35 @@ def needs_operators(names: dict[str, tuple[str, str]]) -> bool:
 def resolve_name(name: str) -> Any:
     """The object with this full name, or None."""
     path, attribute = name.rsplit(".", 1)
-    try:
-        return getattr(importlib.import_module(path), attribute, None)
-    except ImportError:
-        return None
+    return getattr(find_owner(path), attribute, None)
+
+
+def unwrapped(function: Any) -> list[FunctionType]:
+    """A function written in Python, and those that it wraps; empty for anything else."""
+    found: list[FunctionType] = []
+    while isinstance(function, FunctionType) and function not in found:
+        found.append(function)
+        function = getattr(function, "__wrapped__", None)
+    return found
+
+
+def refusing_code(n_free: int, refuse: Callable[..., Any]) -> CodeType:
+    """The code of a function that only calls `refuse`, for a function with this many variables of enclosing ones."""
+    code = empty_code(n_free)
+    constants = (SimpleNamespace(refuse=refuse) if value == PLACE else value for value in code.co_consts)
+    return code.replace(co_consts=tuple(constants))
+
+
+PLACE = "the place of an object"
+
+
+@cache
+def empty_code(n_free: int) -> CodeType:
+    """The code of `lambda *args, **kwargs: PLACE.refuse()`, with this many variables of enclosing functions."""
+    names = [f"free_{i}" for i in range(n_free)]
+    uses = "".join(f"{name}, " for name in names)
+    source = f"lambda {', '.join(names)}: lambda *args, **kwargs: ({PLACE!r}.refuse(), ({uses}))[0]"
+    return eval(source)(*names).__code__
 
 
 def make_refusal(name: str, reason: str) -> Callable[..., Any]:

@@ -13,7 +13,8 @@ Four layers, each used where the machine supports it:
    without the other layers it is the only one, and machine code bypasses it.
 
 Results are always decided in another process (see `runner.py` and `grading.py`), which alone knows the references.
-For tests, `LLMASOS_LESSONS_LAYERS` can be kernel (without layer 4) or python (without layer 3).
+For tests, `LLMASOS_LESSONS_LAYERS` can be kernel (without layer 4), seccomp python (without Landlock) or python
+(without layer 3).
 """
 
 import ctypes
@@ -29,7 +30,6 @@ import sys
 import sysconfig
 from collections.abc import Callable
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from lessons.machinery import confinement
@@ -67,7 +67,9 @@ REFUSED_EVENTS = {  # Python's audit event → its description
     "socket.__new__": NETWORK, "socket.connect": NETWORK, "socket.bind": NETWORK, "socket.getaddrinfo": NETWORK,
     "gc.get_objects": SEARCH, "gc.get_referrers": SEARCH, "gc.get_referents": SEARCH, "sys._current_frames": SEARCH,
     "sqlite3.connect": "open a database", "mmap.__new__": "share memory",
-    "os.symlink": "make a link", "os.link": "make a link",
+    "os.symlink": "make a link", "os.link": "make a link", "syslog.syslog": "write to the system's log",
+    "sys.settrace": "trace the grader", "sys.setprofile": "trace the grader",
+    "socket.gethostbyname": NETWORK, "socket.gethostbyaddr": NETWORK,
     "resource.setrlimit": "change its limits", "resource.prlimit": "change its limits",
 }  # fmt: skip
 WRITING_EVENTS = {
@@ -79,7 +81,7 @@ READING_EVENTS = {"os.listdir", "os.scandir", "os.chdir", "os.listxattr", "os.ge
 # Functions that Python runs without reporting them: owner → names.
 UNREPORTED = {
     "posix": "mkfifo mknod memfd_create eventfd chroot setuid setgid setgroups setsid setpgid pidfd_open nice openpty "
-    "sched_setaffinity setpriority unshare setns",
+    "sched_setaffinity sched_setscheduler sched_setparam setpriority unshare setns",
     "_thread": "start_new_thread start_new start_joinable_thread", "_posixsubprocess": "fork_exec",
     "_dbm": "open", "_gdbm": "open",  # these open files without an audit event
     "_multiprocessing": "SemLock", "_posixshmem": "shm_open", "_socket": "socketpair", "faulthandler": "register",
@@ -91,6 +93,13 @@ UNREPORTED = {
     "torch._C.ScriptModule": "save _save_for_mobile", "torch._C.ScriptFunction": "save",
     "torch": "from_file", "torch._VF": "from_file", "torch._C._VariableFunctions": "from_file",
     "torch.ops.aten": "from_file",
+}  # fmt: skip
+# The same for those that only reach files or connections, where the kernel does not restrict these.
+UNREPORTED_REACH = {
+    "readline": "read_history_file write_history_file append_history_file read_init_file",
+    "_ssl._SSLContext": "load_verify_locations load_cert_chain load_dh_params keylog_filename",
+    "torch._C._distributed_c10d": "FileStore TCPStore", "torch._C._autograd._ProfilerResult": "save",
+    "torch._C._profiler": "_add_execution_trace_observer",
 }  # fmt: skip
 # The same for functions that open a given file: a file name is checked, an object in memory is not.
 OPENERS = {"torch._C": "PyTorchFileReader PyTorchFileWriter"}
@@ -190,95 +199,140 @@ def confine(folder: Path, allow_library: bool) -> None:
     """
     readable, listable = readable_places(allow_library)
     layers = os.environ.get("LLMASOS_LESSONS_LAYERS", "kernel python")
-    if "kernel" in layers:
-        confinement.restrict_files(readable, listable, [folder])
+    confined = "kernel" in layers and confinement.restrict_files(readable, listable, [folder])
+    if "kernel" in layers or "seccomp" in layers:
         confinement.refuse_system_calls()
     if "python" in layers:
-        close_doors(folder, [*readable, *listable], hidden=[Path(__file__).resolve().parents[1]])
+        close_doors(folder, [*readable, *listable], [Path(__file__).resolve().parents[1]], confined)
 
 
-def close_doors(folder: Path, readable: list[Path], hidden: list[Path]) -> None:
+def close_doors(folder: Path, readable: list[Path], hidden: list[Path], confined: bool) -> None:
     """Make Python refuse every operation that no exercise needs, whether or not it reports them to audit hooks.
 
     Args:
         folder: the folder in which the code may read and write.
         readable: the paths that it may read.
         hidden: the exceptions inside `readable`.
+        confined: whether the kernel, too, restricts files. If not, the machine code of packages stays out.
     """
-    home = os.path.realpath(folder)
-    both = {str(path) for path in readable} | {os.path.realpath(path) for path in readable}
-    places, closed = tuple({*both, home}), tuple(os.path.realpath(path) for path in hidden)
-    refused, writing_events, reading_events = (
-        MappingProxyType({**REFUSED_EVENTS}),
-        frozenset(WRITING_EVENTS),
-        frozenset(READING_EVENTS),
-    )
-    written = itertools.count(1)
-    to_change = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+    decide = decision(folder, readable, hidden, confined)
 
     def check(path: Any, writing: bool) -> None:
-        if path is None or type(path) is int:
-            return
-        asked = plain_text(path)
-        real = absolute(asked, home)
-        if within(real, (home,)):
-            if writing and next(written) > MOST_FILES:
-                raise SandboxViolation(f"the code tried to write more than {MOST_FILES} files")
-        elif writing and real != os.devnull or not within(real, places) or within(real, closed):
-            raise SandboxViolation(
-                f"the code tried to {'write to' if writing else 'read'} {asked}, outside its own folder"
-            )
+        if reason := decide("open", (path, "w" if writing else "r", 0)):
+            raise SandboxViolation(f"the code tried to {reason}")
 
-    def hook(event: str, args: tuple) -> None:
-        if event == "open":
-            mode, flags = args[1], args[2] or 0
-            check(args[0], bool(flags & to_change) or (type(mode) is str and mode.strip("rbtU") != ""))
-        elif event in refused:
-            raise SandboxViolation(f"the code tried to {refused[event]}; an exercise should only compute")
-        elif event.startswith("ctypes."):
-            raise SandboxViolation("the code tried to call into a C library; an exercise should only compute")
-        elif event == "import" and args[1] is not None and within(absolute(plain_text(args[1]), home), (home,)):
-            raise SandboxViolation("the code tried to load a C library; an exercise should only compute")
-        elif event in writing_events:
-            for path in args[: 2 if event in ("os.rename", "shutil.move") else 1]:
-                check(path, writing=True)
-        elif event in reading_events:
-            check(args[0], writing=False)
+    def hook(event: str, args: tuple, decide=decide, base=BaseException, violation=SandboxViolation) -> None:
+        try:
+            reason = decide(event, args)
+        except base:  # the code is at the limit of its recursion, or has redefined what a path is
+            reason = "do something that cannot be checked; an exercise should only compute"
+        del decide, args  # a traceback shows this frame to the code
+        if reason:
+            raise violation("the code tried to " + reason)
 
-    substitutes = {(owner, name): refusal_of(name) for owner, names in UNREPORTED.items() for name in names.split()}
+    doors = UNREPORTED if confined else UNREPORTED | UNREPORTED_REACH
+    substitutes = {(owner, name): refusal_of(name) for owner, names in doors.items() for name in names.split()}
     for owner, names in OPENERS.items():
-        substitutes |= {(owner, name): checked_opener(owner, name, check) for name in names.split()}
+        for name in names.split():  # the checked one leads to the original, which the code could find
+            substitutes[owner, name] = checked_opener(owner, name, check) if confined else refusal_of(name)
     replace_everywhere(substitutes)
     sys.addaudithook(hook)
 
 
-def plain_text(path: Any) -> str:
-    """Convert a path to text without calling any method that the student's code may have defined."""
-    if isinstance(path, bytes):
-        path = bytes.decode(path, "utf-8", "surrogateescape")
-    elif type(path).__module__.startswith("pathlib"):
-        path = str(path)
-    if not isinstance(path, str):
-        raise SandboxViolation("the code tried to open a file without a name")
-    return str.encode(path, "utf-8", "surrogatepass").decode("utf-8", "surrogatepass")
+def decision(folder: Path, readable: list[Path], hidden: list[Path], confined: bool) -> Callable[[str, tuple], str]:
+    """Make the function that says what is wrong with an operation, given Python's audit event; "" if nothing is.
+
+    Code in the same process can change modules, built-in names and the attributes of functions. So everything that the
+    decision uses is a local variable of this call, no frame or function of which the code ever gets hold of.
+    """
+    home, separator, null = os.path.realpath(folder), os.sep, os.devnull
+    both = {str(path) for path in readable} | {os.path.realpath(path) for path in readable}
+    places, closed = (*both, home), tuple(os.path.realpath(path) for path in hidden)
+    refused, writing_events, reading_events = dict(REFUSED_EVENTS), frozenset(WRITING_EVENTS), frozenset(READING_EVENTS)
+    to_change = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+    written, most, compute = itertools.count(1), MOST_FILES, "; an exercise should only compute"
+    full_path, is_folder = (os.path.realpath if os.name == "nt" else None), os.path.isdir
+    a_type, text, data, number, is_a, following = type, str, bytes, int, isinstance, next
+    with_machine_code = None if confined else tuple(machine_code_needed())
+
+    def within(path: str, places: tuple[str, ...]) -> bool:
+        for place in places:
+            if path == place or path.startswith(place.rstrip(separator) + separator):
+                return True
+        return False
+
+    def plain(path: Any) -> str | None:
+        """A path as text, without calling any method that the code may have defined; None if there is no name."""
+        if is_a(path, data):
+            path = data.decode(path, "utf-8", "surrogateescape")
+        elif confined and a_type(path).__module__.startswith("pathlib"):
+            path = text(path)
+        if not is_a(path, text):
+            return None
+        return text.encode(path, "utf-8", "surrogatepass").decode("utf-8", "surrogatepass")
+
+    def absolute(path: str) -> str:
+        """From the text alone: the code can neither create links nor leave its folder."""
+        if full_path is not None:
+            return full_path(path)
+        parts: list[str] = []
+        for part in (path if path[:1] == "/" else home + "/" + path).split("/"):
+            if part == "..":
+                del parts[-1:]
+            elif part not in ("", "."):
+                parts.append(part)
+        return "/" + "/".join(parts)
+
+    def check(path: Any, writing: bool, to_stay: bool = False) -> str:
+        """`to_stay`: whether other paths will be relative to this one."""
+        if path is None or a_type(path) is number:
+            return ""
+        asked = plain(path)
+        if asked is None:
+            return "open a file without a name"
+        real = absolute(asked)
+        if within(real, (home,)):
+            return f"write more than {most} files" if writing and following(written) > most else ""
+        allowed = real == null if writing else within(real, places) and not within(real, closed)
+        if allowed and not (to_stay and is_folder(real)):
+            return ""
+        return f"{'write to' if writing else 'read'} {asked}, outside its own folder"
+
+    def decide(event: str, args: tuple) -> str:
+        if event == "open":
+            mode, flags = args[1], args[2]
+            if a_type(flags) is not number:
+                return "open a file in an unknown way"
+            changes = flags & to_change != 0 or (a_type(mode) is text and mode.strip("rbtU") != "")
+            return check(args[0], changes, to_stay=True)
+        if event in refused:
+            return refused[event] + compute
+        if event.startswith("ctypes."):
+            return "call into a C library" + compute
+        if event == "import" and args[1] is not None:
+            name = plain(args[1])
+            if name is None or within(absolute(name), (home,)):
+                return "load a C library" + compute
+            if with_machine_code is not None and not within(absolute(name), with_machine_code):
+                return f"load {args[0]}, whose machine code nothing restricts on this system"
+        elif event in writing_events:
+            return check(args[0], True) or (check(args[1], True) if event in ("os.rename", "shutil.move") else "")
+        elif event in reading_events:
+            return check(args[0], False, to_stay=event == "os.chdir")
+        return ""
+
+    return decide
 
 
-def absolute(path: str, home: str) -> str:
-    """Make a path absolute from its text alone: the code can neither create links nor change this computation."""
-    if os.name == "nt":
-        return os.path.realpath(path)
-    parts: list[str] = []
-    for part in (path if path[:1] == "/" else home + "/" + path).split("/"):
-        if part == "..":
-            del parts[-1:]
-        elif part not in ("", "."):
-            parts.append(part)
-    return "/" + "/".join(parts)
-
-
-def within(path: str, places: tuple[str, ...]) -> bool:
-    """Whether a path is one of the places, or inside one."""
-    return any(path == place or path.startswith(place.rstrip(os.sep) + os.sep) for place in places)
+def machine_code_needed() -> set[str]:
+    """Where the machine code of the standard library, of torch and of what belongs to it is."""
+    packages = [sys.modules[name].__file__ for name in ("torch", "numpy") if name in sys.modules]
+    folders = [
+        Path(file).parent.with_name(name) for file in packages for name in ("torch", "functorch", "numpy", "scipy")
+    ]
+    folders += [path.with_name(path.name + ".libs") for path in folders]
+    folders += [Path(sysconfig.get_path("stdlib")) / "lib-dynload", Path(sys.base_prefix) / "DLLs"]
+    return {str(path) for path in folders} | {os.path.realpath(path) for path in folders}
 
 
 def refusal_of(name: str) -> Callable[..., Any]:

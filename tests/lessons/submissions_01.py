@@ -49,6 +49,14 @@ def mix(count, total, n_types, lower):
 
 WRONG = {
     "bigram_table": {
+        "neighbors by their place in memory": """
+import torch
+def bigram_table(ids, V, k):
+    pairs = ids.as_strided((len(ids) - 1, 2), (1, 1))
+    N = torch.full((V, V), float(k))
+    for a, b in pairs.tolist(): N[a, b] += 1
+    return N / N.sum(1, keepdim=True)
+""",
         "uint8 counts": TABLE.format(dtype="torch.uint8", k="k"),
         "int8 counts": TABLE.format(dtype="torch.int8", k="k"),
         "int16 counts": TABLE.format(dtype="torch.int16", k="k"),
@@ -171,6 +179,19 @@ def table_gradient(Z, before, after):
         "a letter that only ends the training text": 'def impossible():\n    return "ab" * 9 + "c", "ab" * 5 + "c"\n',
     },
     "mix": {
+        "trust grows only up to a total of 1000": """
+import torch
+def mix(count, total, n_types, lower):
+    t = total.clamp(max=1000)
+    trust = t / (t + 2)
+    return torch.where(total > 0, trust * count / total.clamp(min=1) + (1 - trust) * lower, lower)
+""",
+        "trust stops growing at 0.995": """
+import torch
+def mix(count, total, n_types, lower):
+    trust = (total / (total + 2)).clamp(max=0.995)
+    return torch.where(total > 0, trust * count / total.clamp(min=1) + (1 - trust) * lower, lower)
+""",
         "weight from the mean of the call": MIX.format(trust="total.mean() / (total.mean() + 2)", line=""),
         "weight 1 from a total of 100": MIX.format(trust="(total / (total + 3)).where(total < 100, 1.0)", line=""),
         "a single occurrence is ignored": MIX.format(trust="(total - 1).clamp(min=0) / (total + 1)", line=""),

@@ -69,6 +69,14 @@ def causal_mask(T, S):
 """,
     },
     "attention": {
+        "a mask of three dimensions belongs to the texts": """
+def attention(q, k, v, mask=None):
+    s = q @ k.mT / q.size(-1) ** 0.5
+    if mask is not None:
+        if mask.dim() == 3: mask = mask[:, None]
+        s = s.masked_fill(~mask, float("-inf"))
+    return s.softmax(-1) @ v
+""",
         "hidden scores of only -15": ATTENTION.format(hidden="-15.0", dim="-1"),
         "hidden scores of only -50": ATTENTION.format(hidden="-50.0", dim="-1"),
         "the first query's mask for all": WITH_MASK.format(mask="mask = mask[..., :1, :] if mask.dim() > 1 else mask"),
@@ -136,6 +144,16 @@ def attention(q, k, v, mask=None):
 """,
     },
     "multi_head_attention": {
+        "a module class, heads in a list, vmap": """
+import torch
+def head(x, q, k, v):
+    T = x.size(0)
+    s = (x @ q.T) @ (x @ k.T).T / q.size(0) ** 0.5
+    return (s + torch.full((T, T), float("-inf")).triu(1)).softmax(-1) @ (x @ v.T)
+def multi_head_attention(x, w_q, w_k, w_v, w_o, n_heads):
+    parts = zip(*(w.chunk(n_heads) for w in (w_q, w_k, w_v)))
+    return torch.cat([torch.vmap(head, in_dims=(0, None, None, None))(x, *p) for p in parts], -1) @ w_o.T
+""",
         "the weights split into heads": BY_HEADS.format(view="reshape"),
     },
 }

@@ -205,6 +205,12 @@ def next_token_loss(logits, ids, attention_mask):
 
 RIGHT = {
     "layer_norm": {
+        "rms_norm of the deviations": """
+import torch
+def layer_norm(x, gain, bias, eps):
+    d = x - x.mean(-1, keepdim=True)
+    return torch.nn.functional.rms_norm(d, (x.size(-1),), gain, eps) + bias
+""",
         "standardized by matrix products, float64": """
 import torch
 def layer_norm(x, gain, bias, eps):
@@ -239,6 +245,13 @@ def block(x, attention, feed_forward, norm_1, norm_2):
 """,
     },
     "next_token_loss": {
+        "a categorical distribution": """
+import torch
+def next_token_loss(logits, ids, attention_mask):
+    real = attention_mask[:, 1:]
+    d = torch.distributions.Categorical(logits=logits[:, :-1][real])
+    return -d.log_prob(ids[:, 1:][real]).mean()
+""",
         "weights from the mask, log_softmax in float64": """
 import torch
 def next_token_loss(logits, ids, attention_mask):

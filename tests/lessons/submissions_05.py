@@ -271,6 +271,15 @@ def clip_gradients(gradients, max_norm):
 """,
     },
     "warmup_cosine": {
+        "True for 1, a complex exponential": """
+import cmath
+def warmup_cosine(step, steps, warmup, final):
+    if step < warmup: return (step + 1) / warmup
+    if step == warmup: return True
+    if step >= steps - 1: return final
+    z = cmath.exp(1j * cmath.pi * (step - warmup) / (steps - 1 - warmup))
+    return final + (1 - final) * (1 + z.real) / 2
+""",
         "final after the end, whatever the warmup": """
 import math
 def warmup_cosine(step, steps, warmup, final):

@@ -399,6 +399,27 @@ def cached_attention(x, positions, w_q, w_k, w_v, cache=None):
 """,
     },
     "beam_search": {
+        "a dataclass, heapq": """
+import heapq
+from dataclasses import dataclass
+@dataclass(frozen=True)
+class Text:
+    tokens: tuple = ()
+    logprob: float = 0.0
+    def score(self, alpha): return self.logprob / ((5 + len(self.tokens)) / 6) ** alpha
+def beam_search(next_logprobs, beams, max_tokens, end, alpha):
+    beam, done = [Text()], []
+    for _ in range(max_tokens):
+        following = [(t, enumerate(next_logprobs(list(t.tokens)))) for t in beam]
+        cand = [Text((*t.tokens, i), t.logprob + float(x)) for t, logprobs in following for i, x in logprobs]
+        cand = heapq.nlargest(len(cand), cand, key=lambda t: t.logprob)
+        done += [t for t in cand[:beams] if t.tokens[-1] == end]
+        beam = [t for t in cand if t.tokens[-1] != end][:beams]
+        if not beam or beams == 1 and done: break
+    key = lambda t: -t.score(alpha)
+    best = (sorted(done, key=key) + (sorted(beam, key=key)))[:beams]
+    return [(list(t.tokens), t.score(alpha)) for t in best]
+""",
         "scores as zero-dimensional tensors": """
 import torch
 def beam_search(next_logprobs, beams, max_tokens, end, alpha):

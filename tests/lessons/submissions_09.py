@@ -112,6 +112,13 @@ WRONG = {
         "one more window if the rest is one token": windows("not spans or begin + stride < n + (room == 2)"),
     },
     "token_span": {
+        "the last token may be missing": """
+import bisect
+def token_span(starts, ends, begin, end):
+    i = bisect.bisect_right(ends, begin)
+    j = bisect.bisect_left(starts, end)
+    return i, min(j - 1, max(len(starts) - 2, i))
+""",
         "tokens as long as the visible ones": token_span("s < end and s + min(e - s, 4) > begin"),
         "an answer of at most a hundred characters": token_span("s < min(end, begin + 100) and e > begin"),
         "a token that begins at the end": token_span("s <= end and e > begin"),
@@ -151,7 +158,15 @@ RIGHT = {
             're.sub(r"\\b(a|an|the)\\b", " ", text).split()',
         ),
     },
-    "windows": {"a while loop, lists": windows().replace("return spans", "return [list(s) for s in spans]")},
+    "windows": {
+        "a generator, lists": """
+def pieces(b, n, room, stride):
+    yield [b, min(n, b + room)]
+    if b + room < n: yield from pieces(b + room - stride, n, room, stride)
+def windows(n, room, stride): return [*pieces(0, n, room, stride)]
+""",
+        "a while loop, lists": windows().replace("return spans", "return [list(s) for s in spans]"),
+    },
     "token_span": {"maximum and minimum": token_span("max(s, begin) < min(e, end)", "max(inside)")},
     "best_span": {
         "zero-dimensional tensors": span().replace("return at", "return torch.tensor(at[0]), torch.tensor(at[1])"),

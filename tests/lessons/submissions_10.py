@@ -171,7 +171,26 @@ RIGHT = {
         "reshape, -inf": cross("reshape"),
         "an additive mask": cross("reshape", "scores + (1.0 - attention_mask[:, None, None, :].float()) * -1e9"),
     },
-    "bleu": {"products": bleu()},
+    "bleu": {
+        "logarithms, statistics": """
+import math, statistics
+from collections import Counter
+from functools import reduce
+from operator import or_
+def grams(t, n): return Counter(zip(*(t[i:] for i in range(n))))
+def bleu(hypotheses, references):
+    h = sum(map(len, hypotheses))
+    r = sum(min((len(x) for x in refs), key=lambda l: (abs(l - len(y)), l)) for y, refs in zip(hypotheses, references))
+    p = []
+    for n in range(1, 5):
+        a = [(grams(y, n), reduce(or_, [grams(x, n) for x in refs])) for y, refs in zip(hypotheses, references)]
+        m, t = sum((g & c).total() for g, c in a), sum(g.total() for g, _ in a)
+        if not m: return False
+        p.append(m / t)
+    return 100 * statistics.geometric_mean(p) * math.exp(min(0, 1 - r / h))
+""",
+        "products": bleu(),
+    },
 }
 
 NAMED = {

@@ -49,6 +49,68 @@ READS = {
     "/proc/self/environ": "assert open('/proc/self/environ').read()",
     "/proc/1/root": "open('/proc/self/root' + SECRET).read()",
     "the environment": "import os\nassert {'USER', 'EXTRA_SECRET'} & {*os.environ}",
+    "mmap of a file": "import mmap, os\nmmap.mmap(os.open(SECRET, 0), 0, prot=mmap.PROT_READ)",
+    "zipfile": "import zipfile\nzipfile.ZipFile(SECRET_ZIP)",
+    "gzip": "import gzip\ngzip.open(SECRET).fileobj.read()",
+    "shutil.copy": "import shutil\nshutil.copy(SECRET, 'copy')",
+    "tarfile": "import tarfile\ntarfile.open('a.tar', 'w').add(SECRET)",
+    "numpy.load": "import numpy\nnumpy.load(SECRET, allow_pickle=True)",
+    "numpy.loadtxt": "import numpy\nnumpy.loadtxt(SECRET, dtype=str)",
+    "os.rename into the folder": "import os\nos.rename(SECRET, 'mine')",
+    "dir_fd": "import os\nd = os.open(VICTIM, os.O_RDONLY)\nos.open('secret.py', os.O_RDONLY, dir_fd=d)",
+    "os.fwalk": "import os\nassert [f for _, _, f, _ in os.fwalk(VICTIM)][0]",
+    "glob": "import glob\nassert glob.glob(VICTIM + '/*')",
+    "pathlib": "import pathlib\npathlib.Path(SECRET).read_bytes()",
+    "chdir": "import os\nos.chdir(VICTIM)\nopen('secret.py').read()",
+    "readline": "import readline\nreadline.read_history_file(SECRET)",
+    "ssl": "import ssl\n"
+    "try: ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(SECRET)\n"
+    "except ssl.SSLError: pass",
+    "sendfile": "import os\nos.sendfile(os.open('mine', os.O_RDWR | os.O_CREAT), os.open(SECRET, 0), 0, 9)",
+    "any patched": "import builtins\n"
+    "kept = builtins.any\n"
+    "builtins.any = lambda x: True\n"
+    "try: open(SECRET).read()\n"
+    "finally: builtins.any = kept",
+    "the hook's own functions": "try: open(SECRET)\n"
+    "except OSError as e:\n"
+    "    t = e.__traceback__\n"
+    "    while t:\n"
+    "        if 'within' in t.tb_frame.f_globals: t.tb_frame.f_globals['within'] = lambda *a: True\n"
+    "        t = t.tb_next\n"
+    "open(SECRET).read()",
+    "the hook's own cells": "try: open(SECRET)\n"
+    "except OSError as e:\n"
+    "    t = e.__traceback__\n"
+    "    while t:\n"
+    "        for v in list(t.tb_frame.f_locals.values()):\n"
+    "            for c in getattr(v, '__closure__', None) or ():\n"
+    "                if type(c.cell_contents) is tuple: c.cell_contents = ('/',)\n"
+    "                if type(c.cell_contents) is str: c.cell_contents = '/'\n"
+    "        t = t.tb_next\n"
+    "open(SECRET).read()",
+    "the hook's own code": "try: open(SECRET)\n"
+    "except OSError as e:\n"
+    "    t = e.__traceback__\n"
+    "    while t:\n"
+    "        for v in [*t.tb_frame.f_locals.values(), *t.tb_frame.f_globals.values()]:\n"
+    "            if getattr(v, '__name__', '') in ('check', 'within', 'plain', 'decide'):\n"
+    "                v.__code__ = (lambda *a: 1).__code__\n"
+    "        t = t.tb_next\n"
+    "open(SECRET).read()",
+    "os.name patched": "import os, os.path\n"
+    "os.name, kept = 'nt', os.path.realpath\n"
+    "os.path.realpath = lambda p, **k: os.getcwd() + '/a'\n"
+    "try: open(SECRET).read()\n"
+    "finally: os.name, os.path.realpath = 'posix', kept",
+    "safetensors": "from safetensors import safe_open, SafetensorError\n"
+    "try: safe_open(SECRET, 'pt')\n"
+    "except SafetensorError: pass",
+    "inherited descriptors": "import os\n"
+    "def readable(n):\n"
+    "    try: return os.pread(n, 1, 0)\n"
+    "    except OSError: return b''\n"
+    "assert any(readable(n) for n in range(3, 200))",
 }  # fmt: skip
 WRITES = {
     "open": "open(VICTIM + '/new', 'w')",
@@ -81,6 +143,37 @@ WRITES = {
     "shared memory": "from multiprocessing import shared_memory\nshared_memory.SharedMemory(create=True, size=9)",
     "memfd": "import os\nos.memfd_create('x')",
     "share_memory_": "torch.ones(2).share_memory_()",
+    "os.devnull patched": "import os\n"
+    "kept, os.devnull = os.devnull, VICTIM + '/new'\n"
+    "try: open(VICTIM + '/new', 'w')\n"
+    "finally: os.devnull = kept",
+    "chdir to Python's own": "import os, torch\n"
+    "os.chdir(os.path.dirname(torch.__file__))\n"
+    "open('llmasos_was_here.txt', 'w')",
+    "dir_fd of Python's own": "import os, torch\n"
+    "d = os.open(os.path.dirname(torch.__file__), os.O_RDONLY)\n"
+    "os.open('llmasos_was_here.txt', os.O_WRONLY | os.O_CREAT, dir_fd=d)",
+    "tempfile": "import tempfile\ntempfile.NamedTemporaryFile(dir=VICTIM)",
+    "shutil.move": "import shutil\nopen('f', 'w').close()\nshutil.move('f', VICTIM)",
+    "os.replace": "import os\nopen('f', 'w').close()\nos.replace('f', SECRET)",
+    "os.link out": "import os\nopen('f', 'w').close()\nos.link('f', VICTIM + '/new')",
+    "ssl's key log": "import ssl\n"
+    "ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).keylog_filename = VICTIM + '/new'\n"
+    "import os\n"
+    "assert os.path.exists(VICTIM + '/new')",
+    "readline": "import readline\nreadline.add_history('x')\nreadline.write_history_file(VICTIM + '/new')",
+    "torch's profiler": "import torch.profiler\n"
+    "with torch.profiler.profile() as p: torch.ones(2) + 1\n"
+    "p.export_chrome_trace(VICTIM + '/new.json')\n"
+    "import os\n"
+    "assert os.path.exists(VICTIM + '/new.json')",
+    "FileStore": "import torch.distributed as d\nd.FileStore(VICTIM + '/new', 1).set('a', 'b')",
+    "zipfile": "import zipfile\nzipfile.ZipFile(VICTIM + '/new.zip', 'w')",
+    "tokenizers": "import tokenizers\ntokenizers.Tokenizer(tokenizers.models.BPE()).save(VICTIM + '/new')",
+    "safetensors": "from safetensors.torch import save_file\n"
+    "save_file({'a': torch.ones(1)}, VICTIM + '/new')",
+    "np.dump": "import numpy\nnumpy.ones(2).dump(VICTIM + '/new')",
+    "xattr": "import os\nos.setxattr(SECRET, 'user.a', b'1')",
 }  # fmt: skip
 PROGRAMS = {
     "os.system": "import os\nassert os.system('true') == 0",
@@ -114,6 +207,25 @@ PROGRAMS = {
     "its own limits": "import resource as r\nr.setrlimit(r.RLIMIT_CPU, r.getrlimit(r.RLIMIT_CPU))",
     "setsid": "import os\nos.setsid()",
     "nice": "import os\nos.nice(1)",
+    "pidfd": "import os, signal\nsignal.pidfd_send_signal(os.pidfd_open(os.getppid()), 0)",
+    "posix.kill": "import posix\nposix.kill(posix.getppid(), 0)",
+    "pty.spawn": "import pty\npty.spawn('true')",
+    "openpty": "import os\nos.openpty()",
+    "asyncio's subprocess": "import asyncio\nasyncio.run(asyncio.create_subprocess_exec('true'))",
+    "os.posix_spawnp": "import os\nos.posix_spawnp('true', ['true'], {})",
+    "spawnv": "import os\nassert os.spawnv(os.P_WAIT, '/bin/true', ['true']) == 0",
+    "socketserver": "import socketserver\nsocketserver.TCPServer(('127.0.0.1', 0), None)",
+    "getaddrinfo": "import socket\nsocket.getaddrinfo('localhost', 80)",
+    "gethostbyname": "import socket\nsocket.gethostbyname('localhost')",
+    "os.setpriority": "import os\nos.setpriority(os.PRIO_PROCESS, 0, 5)",
+    "sched_setscheduler": "import os\nos.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))",
+    "eventfd": "import os\nos.eventfd(0)",
+    "killpg of the parent": "import os\nos.killpg(os.getpgid(os.getppid()), 0)",
+    "torch.classes.load_library": "import torch\n"
+    "torch.classes.load_library('/lib/x86_64-linux-gnu/libm.so.6')",
+    "imp.load_dynamic": "import _imp, importlib.machinery as m\n"
+    "open('evil.so', 'wb').write(open(torch._C.__file__, 'rb').read(1000))\n"
+    "_imp.create_dynamic(m.ModuleSpec('evil', None, origin='evil.so'))",
 }  # fmt: skip
 REFERENCES = {
     "frames": "f = sys._getframe()\nwhile f:\n    for v in list(f.f_locals.values()) + list(f.f_globals.values()):\n"
@@ -158,7 +270,8 @@ ATTACKS = {
 }
 
 PYTHON_ONLY = {
-    "runs: torch.ops.load_library", "runs: ctypes", "runs: _ctypes", "runs: cffi", "runs: ctypes.pythonapi",
+    "runs: torch.ops.load_library", "runs: torch.classes.load_library", "runs: eventfd", "runs: ctypes",
+    "runs: _ctypes", "runs: cffi", "runs: ctypes.pythonapi",
     "finds: gc",
     "finds: gc.get_referrers",
 }  # fmt: skip
@@ -193,7 +306,12 @@ def state_of(folder) -> dict[str, object]:
     }
 
 
-LAYERS = ["kernel", "python", pytest.param("kernel python", marks=pytest.mark.slow)]  # each holds on its own
+LAYERS = [  # each holds on its own
+    "kernel",
+    "python",
+    pytest.param("seccomp python", marks=pytest.mark.slow),
+    pytest.param("kernel python", marks=pytest.mark.slow),
+]
 
 
 def what_becomes_of(attacks: dict[str, str], layers: str, folder, lesson_folder):

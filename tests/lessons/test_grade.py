@@ -53,6 +53,15 @@ def test_the_table(graded):
     ]
 
 
+def test_an_exception_adds_no_line_to_the_table(tiny, tmp_path):
+    name = "E)\\n  bert   ✓ ✓     2 / 2"
+    (tmp_path / "anna.py").write_text(
+        f'def double(x):\n    raise type("{name}", (Exception,), {{}})\n\n\ndef other(x):\n    return x + x\n'
+    )
+    table = as_table(grade(tmp_path, tiny))
+    assert len(table.splitlines()) == 2 and "E) bert" in table
+
+
 def test_json_and_csv_say_the_same(graded):
     rows = list(csv.DictReader(io.StringIO(as_csv(graded))))
     everything = [(one["student"], e["name"], e["status"], e["mistake"])

@@ -1,6 +1,7 @@
 """In every lesson, each misconception is rejected and named, and each unusual but right solution is accepted."""
 
 import ast
+import copy
 import json
 import re
 
@@ -8,7 +9,7 @@ import pytest
 
 from lessons.machinery.check import check_source
 from lessons.machinery.discovery import Lesson, lessons
-from lessons.machinery.execution import Observation, judged
+from lessons.machinery.execution import Observation, judged, observe
 from lessons.machinery.exercises import Case, Exercise
 from lessons.machinery.forbidden import forbidden_at_runtime, resolve_name
 from lessons.machinery.grading import (
@@ -61,9 +62,27 @@ JUDGED = [
 @pytest.mark.parametrize("exercise, case", JUDGED)
 def test_a_judge_says_the_same_of_what_a_worker_sends(exercise: Exercise, case: Case):
     """Tuples arrive as lists."""
-    sent = Observation(output=exercise.reference()).to_json()
+    in_the_worker = Case(case.name, case.run, **copy.deepcopy(case.inputs))
+    sent = observe(exercise.reference, in_the_worker).to_json()
     received = Observation.from_json(json.loads(json.dumps(sent)))
-    assert judged(case, received).output == case.judge(exercise.reference)
+    assert judged(case, received).output == case.call(exercise.reference, copy.deepcopy(case.inputs))
+
+
+RANDOM = [
+    pytest.param(lesson, exercise, id=f"{lesson.name}-{exercise.name}")
+    for lesson, exercise in EXERCISES
+    if exercise.random_cases is not None
+]
+
+
+@pytest.mark.parametrize("lesson, exercise", RANDOM)
+def test_what_a_worker_sends_cannot_be_known_without_solving_the_exercise(lesson: Lesson, exercise: Exercise):
+    """A property that is computed in the worker ("fine") is the same for all seeds: any submission can send it."""
+    sent = set()
+    for seed in range(4):
+        cases = [Case(case.name, case.run, **case.inputs) for case in exercise.random_cases(seed)]
+        sent.add(json.dumps([observe(exercise.reference, case).to_json()["output"] for case in cases]))
+    assert len(sent) > 1, f"{lesson.name}, {exercise.name}: compute the property in judge= (see AUTHORS.md)"
 
 
 @pytest.mark.parametrize("lesson, exercise", EXERCISES, ids=NAMES)
