@@ -826,8 +826,8 @@ result("probability of Leo without its German word", ablated, 0.01, 0.05)
 # **Further reading.** Sutskever, Vinyals & Le 2014, *Sequence to Sequence Learning with Neural Networks*. Bahdanau,
 # Cho & Bengio 2014, *Neural Machine Translation by Jointly Learning to Align and Translate*, with the first pictures
 # like ours (figure 3). Vaswani et al. 2017, *Attention Is All You Need*. Papineni et al. 2002, *BLEU: a Method for
-# Automatic Evaluation of Machine Translation*. Wu et al. 2016, *Google's Neural Machine Translation System*, section
-# 7. Koehn & Knowles 2017, *Six Challenges for Neural Machine Translation*. Szegedy et al. 2016, *Rethinking the
+# Automatic Evaluation of Machine Translation*. Wu et al. 2016, *Google's Neural Machine Translation System*,
+# section 7. Koehn & Knowles 2017, *Six Challenges for Neural Machine Translation*. Szegedy et al. 2016, *Rethinking the
 # Inception Architecture for Computer Vision*, section 7. Müller, Kornblith & Hinton 2019, *When Does Label Smoothing
 # Help?* Post 2018, *A Call for Clarity in Reporting BLEU Scores*. Callison-Burch, Osborne & Koehn 2006,
 # *Re-evaluating the Role of BLEU in Machine Translation Research*.

@@ -141,9 +141,9 @@ print(f"{sum(loss_mask)} of {len(ids)} tokens are targets")
 #
 # in every conversation. (The held-out tenth is missing from the training data, which would save 0.1 nats, but nobody
 # can guess which pairs these are.) Then the result: the tool's answer is no secret, but to predict it is to multiply.
-# The assistant's own words, in contrast, follow from what has been read, to the last token. Their best possible loss is
-# 0. So with a loss on all tokens nearly all of the remaining loss, and of the gradient's noise, comes from tokens that
-# cannot be learned.
+# The assistant's own words, in contrast, follow from what has been read, to the last token. Their best possible loss
+# is 0. So with a loss on all tokens nearly all of the remaining loss, and of the gradient's noise, comes from tokens
+# that cannot be learned.
 #
 # Exercise **loss_targets** asks for the targets of a conversation.
 

@@ -254,6 +254,9 @@ def format_pair(expected: Any, got: Any, indent: str = "") -> tuple[str, str]:
 
 def nature(value: Any) -> str:
     """Describe a value without its numbers."""
+    if isinstance(value, list | tuple | dict) and value:
+        parts = [nature(part) for part in (value.values() if isinstance(value, dict) else value)]
+        return f"{describe_type(value)} of: {'; '.join(dict.fromkeys(parts))}"
     if isinstance(value, Tensor) and value.dim():
         return f"{dtype_class(value)}, shape {tuple(value.shape)}"
     return type(as_number(value)).__name__ if is_number(value) else describe_type(value)

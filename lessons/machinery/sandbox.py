@@ -117,6 +117,7 @@ def enter_namespaces(folder: str | None = None) -> None:
         return
     try:
         libc = ctypes.CDLL(None, use_errno=True)
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # if the grader is killed, no worker goes on
         user, group = os.getuid(), os.getgid()
         most = NEW_USER | NEW_PROCESSES | NEW_NETWORK | NEW_IPC
         if libc.unshare(most | NEW_MOUNTS) != 0 and libc.unshare(most) != 0:
@@ -128,6 +129,7 @@ def enter_namespaces(folder: str | None = None) -> None:
             libc.mount(b"tmpfs", os.fsencode(folder), b"tmpfs", NO_PROGRAMS, options)
     except (OSError, AttributeError):
         pass  # an unmapped user has even fewer rights, which is fine
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # again: a change of the user may have undone it
     child = os.fork()
     if child:
         _, status = os.waitpid(child, 0)

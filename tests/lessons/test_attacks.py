@@ -251,6 +251,8 @@ REFERENCES = {
     "the math kernel": "q = x.reshape(1, 1, -1, 1)\ngetattr(torch, '_scaled_dot_product_attention_math')(q, q, q)",
     "kept at import": "q = x.reshape(1, 1, -1, 1)\nKEPT(q, q, q)",
     "kept, guards off": "q = x.reshape(1, 1, -1, 1)\nwith torch._C.DisableTorchFunction():\n    KEPT(q, q, q)",
+    "guards taken away": "import torch.overrides\nq = x.reshape(1, 1, -1, 1)\n"
+    "mode = torch.overrides._pop_mode()\ntry: KEPT(q, q, q)\nfinally: torch.overrides._push_mode(mode)",
     "subclasses off": "q = x.reshape(1, 1, -1, 1)\nwith torch._C.DisableTorchFunctionSubclass():\n    KEPT(q, q, q)",
 }  # fmt: skip
 # A compiler is a program. torch.compile falls back to Python where it cannot compile: that it returns proves nothing.

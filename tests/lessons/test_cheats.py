@@ -10,6 +10,20 @@ from lessons.machinery.discovery import Lesson, find_lesson
 from lessons.machinery.grading import WRONG
 
 CHEATS = {  # what it does: (lesson, exercise, source)
+    "attention: torch's modes put aside": (
+        "03", "attention",
+        r"""
+import torch
+import torch.overrides, torch.utils._python_dispatch as dispatch
+KEPT = vars(torch.nn.functional)["scaled_dot" + "_product_attention"]
+def attention(q, k, v, mask=None):
+    n = 4 - q.dim()
+    at, every = (None,) * n, (0,) * n
+    m = mask if mask is None else mask.expand(*q.shape[:-1], k.shape[-2])[at]
+    with vars(torch.overrides)["_pop_mode" + "_temporarily"](), vars(dispatch)["_pop_mode" + "_temporarily"]():
+        return KEPT(q[at], k[at], v[at], attn_mask=m)[every]
+""",
+    ),
     "too_good: the cases' run functions replaced at import": (
         "04", "too_good",
         r"""

@@ -63,12 +63,12 @@ def test_cells(tmp_path):
 
 @pytest.mark.parametrize("lesson", lessons(), ids=lambda lesson: lesson.name)
 def test_no_line_in_the_middle_of_a_paragraph_looks_like_a_list_item(lesson):
-    """Markdown would start a list at a line that happens to begin with a minus sign."""
+    """Markdown would start a list at a line that happens to begin with a minus sign, or with "7."."""
     for cell in lesson.cells:
         before = ""
         for line in cell.text.split("\n") if cell.kind == "markdown" else ():
             in_list = not before or re.match(r" {2,}|[-+*] |\d+\. ", before)
-            assert in_list or not re.match(r" {0,3}[-+*] ", line), f"{before}\n{line}"
+            assert in_list or not re.match(r" {0,3}([-+*]|\d+[.)]) ", line), f"{before}\n{line}"
             before = line
 
 

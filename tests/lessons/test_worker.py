@@ -1,16 +1,18 @@
 """A student's file in its own process: what it may not do, how it is stopped, and the feedback for it."""
 
+import os
 import shutil
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from lessons_helpers import tiny_lesson
 from serving_http_helpers import wait_until
 
-from lessons.machinery import runner
+from lessons.machinery import confinement, runner
 from lessons.machinery.check import check_source, explain
 from lessons.machinery.discovery import ROOT, Lesson
 from lessons.machinery.grading import NOT_CHECKED, NOT_DONE, RIGHT, WRONG
@@ -145,6 +147,38 @@ def test_a_file_whose_import_does_not_end(tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "LOAD_SECONDS", 1)
     endless = check_source(lesson, "while True: pass\ndef double(x): return 2 * x", "mine.py")[0]
     assert endless.mistake == "it does not terminate"
+
+
+@pytest.mark.skipif(bool(confinement.missing()), reason="only Linux lets a process die with its parent")
+def test_no_worker_survives_a_grader_that_is_killed(tmp_path):
+    lesson = tiny_lesson(tmp_path)
+    code = f"""
+from pathlib import Path
+from lessons.machinery import runner
+from lessons.machinery.check import check_source
+from lessons.machinery.discovery import Lesson
+runner.LOAD_SECONDS = 300
+check_source(Lesson(Path({str(lesson)!r})), "while True: pass\\ndef double(x): return 2 * x", "mine.py")
+"""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+
+    def workers(state: str = "") -> list[str]:
+        """The processes that work in the folder of this test, and are in this state."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if str(temporary) in (path / "cmdline").read_text() and state in (path / "status").read_text():
+                    found.append(path.name)
+        return found
+
+    grader = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env={**os.environ, "TMPDIR": str(temporary)})
+    try:
+        wait_until(lambda: workers("Seccomp:\t2"))  # the code runs
+    finally:
+        grader.kill()
+        grader.wait()
+    wait_until(lambda: not workers())
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="process trees are Linux's")
