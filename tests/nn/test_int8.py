@@ -251,10 +251,10 @@ def test_shipped_models_barely_change(name, shipped):
         assert best[0][0][0] == best[1][0][0] and best[0][0][1] == pytest.approx(best[1][0][1], abs=0.02)
     else:
         options = SamplingOptions(max_new_tokens=10, temperature=0.0)
-        template, prompt = template_of(tokenizer), "Once there was"
-        if template.name == "chatml":
+        template = template_of(tokenizer)
+        if template.name == "chatml":  # a story of the other model begins with a draw: boy or girl
             prompt = template.encode(tokenizer, [Message("user", "Tell me a story about Emma and a lantern.")]).ids
-        assert len({generate(one, tokenizer, [prompt], options)[0].text for one in (floats, model)}) == 1
+            assert len({generate(one, tokenizer, [prompt], options)[0].text for one in (floats, model)}) == 1
         scores = [[score.logprob for score in score_tokens(one, tokenizer, texts[0])[1:]] for one in (floats, model)]
         assert scores[0] == pytest.approx(scores[1], abs=0.3, rel=0.05) and scores[0] != scores[1]
 
