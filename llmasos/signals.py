@@ -77,9 +77,13 @@ def raise_on_signals() -> Iterator[StopRequest]:
 
 
 def is_importing(frame: FrameType | None) -> bool:
-    """Whether a module is being imported in this frame or in one of its callers."""
+    """Whether an import statement is being carried out in this frame or in one of its callers.
+
+    A file that is run by its path, such as a user's reward function, does not count: nothing swallows its exceptions.
+    """
     while frame is not None:
-        if frame.f_code.co_filename.startswith("<frozen importlib"):
+        code = frame.f_code
+        if code.co_name == "_find_and_load" and code.co_filename.startswith("<frozen importlib"):
             return True
         frame = frame.f_back
     return False
