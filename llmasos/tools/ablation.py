@@ -3,9 +3,9 @@
     python -m llmasos.tools.ablation --seeds 1 --seconds 60
 
 Every model learns storyworld for the same processor time, whatever its steps cost: a part that makes each step better
-but slower must be worth the time. (The schedule needs the number of steps in advance, so a few are timed first; leave
-the machine alone meanwhile.) Then the model predicts each held-out story as a whole. The table shows the loss in nats
-per token, the mean over the seeds, and the gain from each part.
+but slower must be worth the time. The time of a step is measured first, for all models in turns; it decides how many
+steps each of them takes, so what else the machine does later changes nothing. Then the model predicts each held-out
+story as a whole. The table shows the loss in nats per token, the mean over the seeds, and the gain from each part.
 
 Each result is one line of JSON in --out. An existing result is not computed again, so the script can be stopped at any
 time; more seeds only add lines.
@@ -25,13 +25,13 @@ import torch
 
 from llmasos.console import say
 from llmasos.datasets import TextSource
-from llmasos.models import ModelConfig, build_model, preset
+from llmasos.models import Model, ModelConfig, build_model, preset
 from llmasos.tasks.language_modeling import LanguageModeling
 from llmasos.tokenizers import Tokenizer
 from llmasos.training.recipe import Recipe, make_recipe
 from llmasos.training.trainer import Trainer
 
-TIMED_BLOCKS, TIMED_STEPS = 4, 5  # to time a step: the fastest of a few blocks, the one that was disturbed least
+TIMED_BLOCKS, TIMED_STEPS = 8, 5  # to time a step: the fastest of a few blocks, the one that was disturbed least
 PLAIN: dict[str, dict[str, Any]] = {  # the settings of the plain model, a GPT-2 with the context of the full one
     "recipe": {"optimizer": "muon", "learning_rate": 6e-3, "batch_size": 8, "rows": "windows", "schedule": "cosine"},
     "config": {"context_length": 256},
@@ -80,46 +80,56 @@ def storyworld() -> tuple[TextSource, Tokenizer]:
     return data, LanguageModeling.make_tokenizer(recipe, data)
 
 
-def measure(parts: list[str], seed: int, seconds: float) -> dict[str, float]:
-    """Train a model for this processor time; return its loss per token of whole held-out stories, and its steps."""
+def make_trainer(parts: list[str], seed: int, steps: int, folder: Path) -> tuple[Model, Trainer]:
+    """A model with random weights, and what trains it for this many steps."""
     recipe, config = settings_of(parts)
     recipe = recipe.replace(seed=seed)
     task = LanguageModeling.setup(recipe, *storyworld(), config)
     torch.manual_seed(seed)
     model = build_model(config)
+    settings = replace(recipe.training, max_steps=steps)
+    whole_stories = task.document_rows(task.tokens.val.tokens).by_length()
+    return model, Trainer(model, task.objective, task.train, whole_stories, settings, folder)
+
+
+def step_times() -> dict[tuple[str, str], float]:
+    """The processor time of a step of each variant, in seconds: the fastest of a few blocks of steps.
+
+    The variants take turns, block by block, so a busy moment of the machine slows all of them and favors none.
+    """
     with tempfile.TemporaryDirectory() as folder:
-
-        def trainer(steps: int) -> Trainer:
-            settings = replace(recipe.training, max_steps=steps)
-            whole_stories = task.document_rows(task.tokens.val.tokens).by_length()
-            return Trainer(model, task.objective, task.train, whole_stories, settings, Path(folder))
-
-        weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-        trial, blocks = trainer(TIMED_BLOCKS * TIMED_STEPS), []
+        trainers = {
+            (kind, name): make_trainer(parts, 0, TIMED_BLOCKS * TIMED_STEPS, Path(folder))
+            for kind, name, parts in variants()
+        }
+        blocks: dict[tuple[str, str], list[float]] = {key: [] for key in trainers}
         for _ in range(TIMED_BLOCKS):
-            start = time.process_time()
-            for _ in range(TIMED_STEPS):
-                trial.step(model)
-                trial.state.step += 1
-            blocks.append((time.process_time() - start) / TIMED_STEPS)
-        steps = max(1, round(seconds / min(blocks)))
-        model.load_state_dict(weights)
-        final = trainer(steps)
-        start = time.process_time()
+            for key, (model, trainer) in trainers.items():
+                start = time.process_time()
+                for _ in range(TIMED_STEPS):
+                    trainer.step(model)
+                    trainer.state.step += 1
+                blocks[key].append((time.process_time() - start) / TIMED_STEPS)
+    return {key: min(values) for key, values in blocks.items()}
+
+
+def train(parts: list[str], seed: int, steps: int) -> dict[str, float]:
+    """Train a model for this many steps; return its loss per token of whole held-out stories."""
+    with tempfile.TemporaryDirectory() as folder:
+        model, trainer = make_trainer(parts, seed, steps, Path(folder))
         for _ in range(steps):
-            final.step(model)
-            final.state.step += 1
-        spent = time.process_time() - start
-        loss = final.validate()
+            trainer.step(model)
+            trainer.state.step += 1
+        loss = trainer.validate()
     assert loss is not None  # it was not asked to stop
-    return {"loss": loss, "steps": steps, "seconds": spent}
+    return {"loss": loss, "steps": steps}
 
 
 def table(rows: list[dict[str, Any]], seconds: float) -> str:
     """The mean loss of each variant, and its gain over the plain model, or the full model's loss without the part."""
     losses: dict[tuple[str, str], list[float]] = {}
     for row in rows:
-        if row["budget"] == seconds:
+        if row.get("budget") == seconds:
             losses.setdefault((row["table"], row["row"]), []).append(row["loss"])
     means = {key: sum(values) / len(values) for key, values in losses.items()}
     lines = [f"{'':44} loss  gain (nats per token; {seconds:g} s of processor time each)"]
@@ -143,13 +153,21 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     rows = [json.loads(line) for line in arguments.out.read_text().splitlines()] if arguments.out.exists() else []
+
+    def keep(row: dict[str, Any]) -> None:
+        rows.append(row)
+        with open(arguments.out, "a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+    if not any("step_time" in row for row in rows):
+        for (kind, name), step_time in step_times().items():
+            keep({"table": kind, "row": name, "step_time": step_time})
+    times = {(row["table"], row["row"]): row["step_time"] for row in rows if "step_time" in row}
     for seed in range(arguments.seeds):
         for kind, name, parts in variants():
             key = {"table": kind, "row": name, "seed": seed, "budget": arguments.seconds}
             if not any(key.items() <= row.items() for row in rows):
-                rows.append({**key, **measure(parts, seed, arguments.seconds)})
-                with open(arguments.out, "a", encoding="utf-8") as file:
-                    file.write(json.dumps(rows[-1]) + "\n")
+                keep({**key, **train(parts, seed, max(1, round(arguments.seconds / times[kind, name])))})
                 say(f"{kind} {name}: {rows[-1]['loss']:.4f} after {rows[-1]['steps']} steps")
     print(table(rows, arguments.seconds))
 
