@@ -966,9 +966,9 @@ result("300 steps, nats per character", measure(model), 1.99, 0.1)
 #   | two heads, q and k normalized | 0.694 (0.683–0.706) | 0.043 | 160 |
 #
 #   With four layers a step takes nearly twice the time, and with windows anywhere, which are longer than a story, more
-#   than one and a half times. Every part gains this early. On a machine that takes twice as many steps in 20 seconds, the
-#   whole recipe ends at 0.50, and value embeddings and the two heads gain nothing any more (two to three seeds): the
-#   nearer to the floor, the less is left to gain.
+#   than one and a half times. Every part gains this early. On a machine that takes twice as many steps in 20 seconds,
+#   the whole recipe ends at 0.50, and value embeddings and the two heads gain nothing any more (two to three seeds):
+#   the nearer to the floor, the less is left to gain.
 # - **Several machines**: lesson 22. **Saving and resuming**: `llmasos/training/checkpoints.py`.
 #
 # **Further reading.** Kingma & Ba 2015, *Adam: A Method for Stochastic Optimization*, sections 2 and 3. Loshchilov &

@@ -221,7 +221,7 @@ def test_compare_trains_both_and_prints_what_the_weights_were_worth(capsys, comp
     assert train(*COMPARE, "--out", "compared-again") == 0
     printed = capsys.readouterr().out
     assert printed.splitlines()[-1] == compared
-    assert printed.count(" compared-again --prompt QUESTION --context text.txt\n") == 2, "the baseline is not the model to use"
+    assert printed.count(" compared-again --prompt QUESTION --context text.txt\n") == 2, "not the baseline"
     assert compared.startswith(WORTH) and "exact match" in compared and "equal steps" in compared
     ours, theirs = last_tensors("compared"), last_tensors("compared/without-init")
     assert ours.keys() == theirs.keys() and not torch.equal(ours["head.weight"], theirs["head.weight"])
