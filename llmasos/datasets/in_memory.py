@@ -141,7 +141,8 @@ def _read_file(file: Any) -> Path | list[Any]:
 def _example(number: int, item: Any) -> Any:
     """Return an example as a text, a pair, or a row that can be written as JSON."""
     item = as_python(item)
-    if isinstance(item, tuple) and hasattr(item, "_asdict") and not all(name.startswith("_") for name in item._fields):
+    names = getattr(item, "_fields", ()) if isinstance(item, tuple) else ()
+    if not all(name.startswith("_") for name in names):
         item = item._asdict()  # a named tuple, also a row of pandas' itertuples; without names, those are _0 and _1
     if isinstance(item, str):
         try:
