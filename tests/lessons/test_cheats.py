@@ -9,6 +9,15 @@ from lessons.machinery.check import check_source
 from lessons.machinery.discovery import Lesson, find_lesson
 from lessons.machinery.grading import WRONG
 
+# Replaces the run functions of the cases, found in a calling frame, by one that knows the right `answer` of each.
+REPLACE_RUNS = r"""
+import sys
+f = sys._getframe()
+while f and "assignments" not in f.f_locals: f = f.f_back
+for a in (f.f_locals["assignments"] if f else []):
+    for case in a.cases:
+        case.run = lambda g, *r, name=case.name: answer(name)
+"""
 CHEATS = {  # what it does: (lesson, exercise, source)
     "attention: torch's modes put aside": (
         "03", "attention",
@@ -26,19 +35,14 @@ def attention(q, k, v, mask=None):
     ),
     "too_good: the cases' run functions replaced at import": (
         "04", "too_good",
-        r"""
-import sys
-f = sys._getframe()
-while f and "assignments" not in f.f_locals: f = f.f_back
-for a in (f.f_locals["assignments"] if f else []):
-    for case in a.cases:
-        case.run = lambda g, *r, name=case.name: "fine"
+        REPLACE_RUNS + r"""
+def answer(name): return "fine"
 def too_good(ids, V): return None
 """,
     ),
     "mix: the cases' run functions replaced at import": (
         "01", "mix",
-        r"""
+        REPLACE_RUNS + r"""
 def answer(name):
     t = {"an unseen context: the results": [0.5, 0.25, 0.125, 0.125]}
     import torch
@@ -52,25 +56,13 @@ def answer(name):
     if "one at a time" in name: return "the same as together"
     if "inputs" in name: return "the inputs are as before"
     return "first > second > third"
-
-import sys
-f = sys._getframe()
-while f and "assignments" not in f.f_locals: f = f.f_back
-for a in (f.f_locals["assignments"] if f else []):
-    for case in a.cases:
-        case.run = lambda g, *r, name=case.name: answer(name)
 def mix(count, total, n_types, lower): return lower
 """,
     ),
     "next_sentence_pair: the cases' run functions replaced at import": (
         "07", "next_sentence_pair",
-        r"""
-import sys
-f = sys._getframe()
-while f and "assignments" not in f.f_locals: f = f.f_back
-for a in (f.f_locals["assignments"] if f else []):
-    for case in a.cases:
-        case.run = lambda g, *r, name=case.name: "fine"
+        REPLACE_RUNS + r"""
+def answer(name): return "fine"
 def next_sentence_pair(documents, generator): return None
 """,
     ),
