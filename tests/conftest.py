@@ -9,6 +9,7 @@
 - **Disk.** Nothing is flushed to the disk: tests need not survive a power failure.
 - **Signals.** A shell that runs pytest in the background makes it ignore Ctrl-C, and `nohup` makes it ignore SIGHUP;
   some tests send them.
+- **Failures** are shown at once as well as at the end, which a run that is stopped never reaches.
 - **Time limit.** pytest ends a test that hangs (`faulthandler_timeout` in pyproject.toml), except slow ones.
 - **Workers.** `pytest` without a path or `-k` runs two files at a time, on two workers. Selected tests run in one
   process, where a debugger works (`-n 0` does so for all). `--no-loadscope-reorder` starts with the longest files, so
@@ -33,7 +34,6 @@ if hasattr(signal, "SIGHUP"):
 PRECISION = os.environ.get("LLMASOS_TEST_PRECISION", "fp32")
 CAPABILITIES = {"avx512_bf16": PRECISION == "bf16", "amx_bf16": False}
 LONGEST = (
-    "test_recipes_storyworld.py",
     "test_course.py",
     "test_train.py",
     "test_page.py",
@@ -56,6 +56,25 @@ def pytest_configure() -> None:
     torch.backends.mps.is_available = lambda: False
     torch.cpu.get_capabilities = lambda: dict(CAPABILITIES)
     os.fsync = lambda descriptor: None
+
+
+class FailuresAtOnce:
+    """Shows each failure when it happens."""
+
+    def __init__(self, terminal: pytest.TerminalReporter) -> None:
+        self.terminal = terminal
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            last_lines = report.longreprtext.splitlines()[-20:]
+            self.terminal.write_line("\n".join(["", f"FAILED {report.nodeid} ({report.when})", *last_lines]))
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Let the process that reports show failures at once (the workers' reports arrive there)."""
+    plugins = session.config.pluginmanager
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        plugins.register(FailuresAtOnce(plugins.get_plugin("terminalreporter")))
 
 
 @pytest.hookimpl(tryfirst=True)

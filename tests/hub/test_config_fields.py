@@ -299,7 +299,7 @@ def outcome(name, changes, folder):
     return "equal" if torch.allclose(ours, expected, rtol=1e-4, atol=1e-5) else "different"
 
 
-N_CONFIGS = int(os.environ.get("LLMASOS_FUZZ", 20))
+N_CONFIGS = int(os.environ.get("LLMASOS_FUZZ", 8))
 
 
 def choose(name, rng):
