@@ -9,7 +9,7 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from functools import cache
+from functools import cache, lru_cache
 from types import CodeType, FunctionType, ModuleType, SimpleNamespace
 from typing import Any
 
@@ -186,11 +186,9 @@ def forbidden_at_runtime(rules: dict[str, str]):
         refuse_within(original, refuse)
         if isinstance(find_owner(owner), type):
             replace(find_owner(owner), last, refuse)
-    for module in list(sys.modules.values()):  # several modules may have the same function
-        if (getattr(module, "__name__", "") or "").split(".")[0] in ("torch", LIBRARY):
-            for key, value in list(vars(module).items()):
-                if id(value) in substitutes:
-                    replace(module, key, substitutes[id(value)])
+    for module, key in places(frozenset(substitutes), tuple(sys.modules)):
+        if id(found := vars(module).get(key)) in substitutes:
+            replace(module, key, substitutes[id(found)])
     for module in filter(None, map(sys.modules.get, COPIES)):
         for inner in names.keys() & vars(module).keys():
             refuse_within(vars(module)[inner], make_refusal(*names[inner]))
@@ -207,6 +205,18 @@ def forbidden_at_runtime(rules: dict[str, str]):
         sys.meta_path.remove(finder)
         for owner, key, value in reversed(replaced):
             setattr(owner, key, value)
+
+
+@lru_cache(maxsize=256)
+def places(functions: frozenset[int], modules: tuple[str, ...]) -> list[tuple[ModuleType, str]]:
+    """Where these functions (their ids) are to be found: several modules may have the same one.
+
+    That takes a search through everything in torch, so it is done again only when other modules are loaded (and after
+    the import of a submission, see `worker.load`: until then, its code may have put functions elsewhere).
+    """
+    loaded = [sys.modules[name] for name in modules]
+    ours = [m for m in loaded if (getattr(m, "__name__", "") or "").split(".")[0] in ("torch", LIBRARY)]
+    return [(module, key) for module in ours for key, value in list(vars(module).items()) if id(value) in functions]
 
 
 # torch's own ways of calling a function without its modes: the name in torch._C → the modules that have a copy.
@@ -317,6 +327,11 @@ class ForbiddenOperatorGuard(TorchDispatchMode):
         self.names = {
             inner: names[inner] for inners in INNER_NAMES.values() for inner in inners.split() if inner in names
         }
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Tell torch not to keep its compiler away from this mode, since it loads it for that, which takes a second."""
+        return False
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         refuse_if_forbidden(self.names, function)

@@ -24,7 +24,7 @@ import torch
 
 from lessons.machinery.execution import Observation, describe, observe
 from lessons.machinery.exercises import WALL_CLOCK_FACTOR, Case
-from lessons.machinery.forbidden import forbidden_at_runtime, guarded_import
+from lessons.machinery.forbidden import forbidden_at_runtime, guarded_import, places
 from lessons.machinery.sandbox import confine, limit_resources
 
 SDPA = "torch.nn.functional.scaled_dot_product_attention"
@@ -171,6 +171,7 @@ def load(source: str, file: str, assignments: list[Assignment]) -> types.ModuleT
     student.__dict__["__builtins__"] = {**vars(builtins), "__import__": guarded_import(__import__, rules)}
     with forbidden_at_runtime(rules):
         exec(compile(source, file, "exec"), student.__dict__)
+    places.cache_clear()
     return student
 
 

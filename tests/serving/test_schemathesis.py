@@ -90,7 +90,7 @@ def test_many_made_up_requests(kind, tmp_path):
     """)
     with app_of(roomy(kind), max_tokens=8) as app, server_of(app) as server:
         command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(config), "--no-color", "run",
-                   f"{server.url}/openapi.json", "--max-examples", "25", "--seed", "1",
+                   f"{server.url}/openapi.json", "--max-examples", "25", "--seed", "1", "--request-timeout", "120",
                    "--generation-database", "none"]  # fmt: skip
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=900)
         n_requests = sum(int(line.rsplit(" ", 1)[1]) for line in app.served.metrics.http_requests.lines())
