@@ -1,1 +1,1 @@
-"""Measurements and checks of this machine: `bench`, `doctor`, `quantize`."""
+"""Measurements and checks of this machine (`bench`, `doctor`, `quantize`), and tools for making models."""
