@@ -135,7 +135,7 @@ class LLMTrainer:
         """Open a model.
 
         >>> LLMTrainer.from_pretrained("storyworld-gpt", device="cpu")
-        LLMTrainer(storyworld-gpt (gpt), 0.87M parameters, bpe, cpu)
+        LLMTrainer(storyworld-gpt (gpt), 1.19M parameters, bpe, cpu)
 
         Args:
             name: a folder (a model's, a run's or an adapter's), a shipped model (`python -m llmasos models`), or a

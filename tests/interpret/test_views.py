@@ -44,7 +44,7 @@ def test_ablating_a_head_is_zeroing_its_columns_of_the_output_projection(name, t
     before = logits_of(model, ids)[0, position].softmax(-1)
     token, size = view["predicted"]["id"], model.config.head_size
     assert token == int(before.argmax()) and view["logprob"] == pytest.approx(float(before[token].log()), abs=1e-4)
-    assert [len(row["cells"]) for row in view["rows"]] == [5] * 4
+    assert [len(row["cells"]) for row in view["rows"]] == [5] * model.config.n_layers
     changed = copy.deepcopy(model)
     changed.blocks[1].attention.out_proj.weight.data[:, 2 * size : 3 * size] = 0
     without_head = logits_of(changed, ids)[0, position].softmax(-1)
@@ -134,7 +134,7 @@ def test_the_probe_reads_the_last_token_of_each_sentence(name):
 
 
 PROBES = {  # after each block, in percent over five seeds: of the model, and with random weights
-    "storyworld-gpt": ([96.8, 99.0, 99.6, 99.4], [78.3, 78.7, 76.5, 78.2]),
+    "storyworld-gpt": ([97.3, 99.3, 99.3, 99.1, 99.3], [78.6, 79.7, 78.8, 77.0, 75.6]),
     "storyworld-bert": ([85.5, 89.7, 88.7, 90.8], [61.3, 61.9, 61.8, 61.9]),
 }
 
@@ -158,9 +158,11 @@ def test_the_view_shows_what_a_trained_model_knows():
     model, tokenizer = shipped("storyworld-gpt")
     text = "Mia owned a key from Uncle Otto. At home Mia reached for the key, but it was gone."
     view = inspect_model(model, tokenizer, text, "probe", layer=2)
-    assert [layer["layer"] for layer in view["layers"]] == [0, 1, 2, 3]
-    assert [layer["accuracy"] for layer in view["layers"]] == pytest.approx([0.961, 0.986, 0.994, 0.997], abs=0.01)
-    assert [layer["control"] for layer in view["layers"]] == pytest.approx([0.794, 0.797, 0.747, 0.747], abs=0.02)
+    assert [layer["layer"] for layer in view["layers"]] == [0, 1, 2, 3, 4]
+    assert [layer["accuracy"] for layer in view["layers"]] == pytest.approx([0.983, 0.989, 0.989, 0.983, 1.0], abs=0.01)
+    assert [layer["control"] for layer in view["layers"]] == pytest.approx(
+        [0.808, 0.867, 0.819, 0.800, 0.794], abs=0.02
+    )
     assert view["interval"][0] < view["layers"][2]["accuracy"] < view["interval"][1]
     assert view["majority"] == pytest.approx(0.503, abs=0.001)
     probe = probe_view.trained[model][3].probe

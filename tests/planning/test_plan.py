@@ -120,7 +120,7 @@ def test_serving_is_limited_by_memory():
         ),
         (["--compute", "1e21"], r"20 per parameter.*one device"),
         (["llama3-405b"], r"ZeRO-3 with activation checkpointing needs 177 or more.*at least 11 of these devices"),
-        (["storyworld-gpt", "--tokens", "3M", "--price", "2"], r"870k parameters.*at 2 an hour"),
+        (["storyworld-gpt", "--tokens", "3M", "--price", "2"], r"1.19M parameters.*at 2 an hour"),
         (["bert-base"], r"110M parameters"),
         (["mixtral-8x7b"], r"46.7B parameters \(12.9B active\).*258B tokens, 20 per active parameter"),
         (["--published"], r"GPT-3: parameters +1.746e\+11 +1.746e\+11 +[+-]0.0%"),
