@@ -312,8 +312,8 @@ for layer, expected, spread in ((0, 3.45, 0.4), (1, 3.45, 0.4)):
 # %% [markdown]
 # ## 20.4 A model of stories
 #
-# A tool should also be tried on a model that was not made for it. The library ships with `storyworld-gpt`, four blocks
-# and 870,000 weights, which has read 180,000 stories about the children of a valley. It has never been told what a
+# A tool should also be tried on a model that was not made for it. The library ships with `storyworld-gpt`, five blocks
+# and 1.2 million weights, which has read 180,000 stories about the children of a valley. It has never been told what a
 # pronoun is, but it knows who is a girl:
 
 # %%
@@ -360,7 +360,7 @@ for name in ("Anna", "Paul"):
 # the name to the end.
 
 # %%
-predict("the stream before block 0, 1, 2, 3, and after the last: in which row is the difference no longer at the name?")
+predict("before each of five blocks, and after the last: in which row is the difference no longer at the name?")
 
 # %%
 clean, corrupted = opening("Anna"), opening("Paul")
@@ -368,7 +368,7 @@ place = int((clean != corrupted).nonzero())  # the position of the name
 patching = activation_patching(stories, clean, corrupted, logit_difference(SHE, HE))
 tokens = [tokenizer.token_text(id) for id in corrupted.tolist()]
 heatmap(
-    patching.restored.clamp(0, 1).tolist(), [f"before block {n}" for n in range(4)] + ["after the last"],
+    patching.restored.clamp(0, 1).tolist(), [f"before block {n}" for n in range(5)] + ["after the last"],
     tokens, "The stream of Anna in the text of Paul", "20-patching",
 )  # fmt: skip
 print("row by row:  at the name   at the end   elsewhere, largest")
@@ -387,19 +387,19 @@ if patching_effect is not None:
     print(f"your patching_effect, before block 2, at the name: {patching_effect(*runs, patched, SHE, HE).item():.2f}")
 result("before block 0, at the name", patching.restored[0, place].item(), 1.0, 0.001)
 result("after the last block, at the end", patching.restored[-1, -1].item(), 1.0, 0.001)
-result("before block 3, at the name", patching.restored[3, place].item(), 0.93, 0.05)
-result("before block 3, at the end", patching.restored[3, -1].item(), 0.04, 0.05)
+result("before block 4, at the name", patching.restored[4, place].item(), 1.0, 0.03)
+result("before block 4, at the end", patching.restored[4, -1].item(), 0.03, 0.03)
 result("before the name, anywhere", patching.restored[:, :place].abs().max().item(), 0.0, 0.001)
 by_head = activation_patching(stories, clean, corrupted, logit_difference(SHE, HE), "head")
 best = int(by_head.restored[:, -1].argmax())
-result("the strongest head, at the end", by_head.restored[best, -1].item(), 0.94, 0.06)
+result("the strongest head, at the end", by_head.restored[best, -1].item(), 0.99, 0.05)
 print(f"the strongest head at the end: head {by_head.sites[best].head} of block {by_head.sites[best].layer}, "
       f"effect {by_head.restored[best, -1]:.2f}")  # fmt: skip
 
 # %% [markdown]
-# **What to see.** The known corners are exactly as predicted; that is the check of the method. Even before block 3, the
-# last one, nearly all of the difference is still at the name (0.93) and next to nothing at the end (0.04). Then block 3
-# carries it to the end of the text, in one step, and a single head of it does nearly all the work (0.94). At no other
+# **What to see.** The known corners are exactly as predicted; that is the check of the method. Even before block 4, the
+# last one, all of the difference is still at the name (1.00) and next to nothing at the end (0.03). Then block 4
+# carries it to the end of the text, in one step, and a single head of it does nearly all the work (0.99). At no other
 # position is there anything to see: the model does not spread what it knows about the name, it fetches it where it is
 # needed. That is what attention is for.
 #
