@@ -610,7 +610,7 @@ always_happy = sum(story.ending == "happy" for story in told[40:80]) / 40
 print(f"always happy: {always_happy:.2f}; " + ", ".join(f"{n} examples: {chooses_right(n):.2f}" for n in (0, 1, 4)))
 
 # %% [markdown]
-# It cannot: whatever the examples say, it finds "sad" more likely, and would do better by always saying "happy". Why
+# It cannot: with examples it is right no more often than without, and it would do better by always saying "happy". Why
 # should it be different? No text in its training ever contained a second example of the same task. A model learns to
 # use examples if its *training* texts make it worthwhile, and then it does so even for tasks that it has never seen
 # (Chan et al. 2022).
