@@ -359,7 +359,7 @@ class LLMTrainer:
 
         >>> model = LLMTrainer.from_pretrained("storyworld-gpt")
         >>> model.generate("Once there was", temperature=0, stop=".")
-        ' a shy girl called Rosa, who lived in a small house on the hill'
+        ' a careful boy called Paul, who lived in a narrow street behind the market'
 
         Args:
             prompt: one prompt or several.
@@ -399,7 +399,7 @@ class LLMTrainer:
 
         >>> model = LLMTrainer.from_pretrained("storyworld-gpt")
         >>> list(model.stream("Once there was", temperature=0, max_new_tokens=6))
-        [' a', ' shy', ' girl', ' called', ' Rosa', ',']
+        [' a', ' careful', ' boy', ' called', ' Paul', ',']
         """
         self.check("completion")
         events = stream(self.model, self.tokenizer, [prompt], options_for(self.model, SamplingOptions, **options))
@@ -590,7 +590,7 @@ class LLMTrainer:
 
         >>> LLMTrainer.from_pretrained("storyworld-gpt").save_pretrained("my_llm")
         >>> LLMTrainer.from_pretrained("my_llm").generate("Once there was", temperature=0, stop=".")
-        ' a shy girl called Rosa, who lived in a small house on the hill'
+        ' a careful boy called Paul, who lived in a narrow street behind the market'
 
         Args:
             folder: created if needed. A folder with other files in it is rejected.

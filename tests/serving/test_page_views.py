@@ -152,7 +152,7 @@ def test_attention_opens_on_the_telling_head(visit, engines, model):
                              for s in range(n)] for t in range(n)])  # fmt: skip
     strengths = maps.masked_fill(trivial, 0.0).amax(dim=-1).mean(dim=-1)  # (L, H)
     layer, head = divmod(int(strengths.argmax()), strengths.size(1))
-    assert page.locator("#layer-name").inner_text() == f"Layer {layer + 1} of 4"
+    assert page.locator("#layer-name").inner_text() == f"Layer {layer + 1} of {engine.model.config.n_layers}"
     assert page.locator("#heads input:checked").get_attribute("value") == str(head)
     assert f"layer {layer + 1}, head {head + 1}" in page.locator("#telling").inner_text()
     row = page.evaluate("view.row")
