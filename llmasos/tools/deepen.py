@@ -20,7 +20,7 @@ from torch import nn
 from llmasos.cli.cli import run
 from llmasos.errors import UserError
 from llmasos.hub import load_pretrained, save_pretrained
-from llmasos.models import GPT, Model, build_model
+from llmasos.models import GPT, Model, build_model, n_parameters
 
 
 def deepen(model: Model) -> Model:
@@ -60,11 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     model, tokenizer = load_pretrained(args.model, say=print)
     deeper = deepen(model)
     save_pretrained(args.folder, deeper, tokenizer)
-    n = sum(weight.numel() for weight in deeper.parameters())
     ids = torch.randint(model.config.vocab_size, (4, min(64, model.config.context_length)))
     with torch.no_grad():
         difference = (deeper(ids) - model(ids)).abs().max().item()
-    print(f"{args.folder}: {deeper.config.n_layers} blocks, {n:,} weights")
+    print(f"{args.folder}: {deeper.config.n_layers} blocks, {n_parameters(deeper):,} weights")
     print(f"largest difference of a logit from {args.model}, for random tokens: {difference:.2g}")
 
 
