@@ -330,7 +330,7 @@ class ForbiddenOperatorGuard(TorchDispatchMode):
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """Tell torch not to keep its compiler away from this mode, since it loads it for that, which takes a second."""
+        """Otherwise torch loads its compiler, which takes a second, only to keep it away from this mode."""
         return False
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):

@@ -106,7 +106,7 @@ def main(text: str, folder: Path) -> None:
     torch.set_num_threads(1)
     with forbidden_at_runtime({SDPA: ""}):  # make torch do its lazy loading now: later it may not read these files
         torch.ones(2, requires_grad=True).sum().backward()
-        torch.ones(2).to("meta") - torch.ones(2).to("meta")
+        torch.ones(2).to("meta") - torch.ones(2).to("meta")  # most operators on that device need what this one loads
     assignments = [unpack(exercise) for exercise in job["exercises"]]
 
     drop_privileges(folder, job)
