@@ -5,9 +5,11 @@ model this takes longer than the arithmetic. So `fast_step` looks everything up 
 closures that does what `GPT.decode` and `Transformer.decode` do (they define it), for one new token per sequence:
 
 - every layer is one call of torch, on (B, C) instead of (B, 1, C);
-- queries, keys and values are one matrix product: the three matrices are contiguous in memory;
+- queries, keys and values are one matrix product, and so are a gate and what it gates: the matrices are contiguous in
+  memory;
+- queries, keys and values are rotated as one tensor, the values by zero, and the cache takes keys and values as one;
 - query heads that share keys and values become several queries of one head, so keys and values are not repeated;
-- what is the same in all layers is computed once: rotary cos and sin, the mask, the slots of the cache.
+- what is the same in all layers is computed once: rotary cos and sin, the mask, which slots are written and read.
 
 Layers of unknown types (mostly quantized ones) are called as modules, and a model with any other unknown part uses its
 `decode`.
@@ -42,10 +44,11 @@ from llmasos.nn import (
     RotaryEmbedding,
     SwiGLU,
 )
-from llmasos.nn.cpu import gelu, linear, sdpa
+from llmasos.nn.cpu import gelu, has_slow_kernel, linear, rms_norm, sdpa
 from llmasos.nn.paged_cache import Places
 
 Layer = Callable[[Tensor], Tensor]  # (B, in) → (B, out)
+RotaryFunction = Callable[[Tensor], tuple[Tensor, Tensor]]  # positions (B,) → cos, sin
 StepFunction = Callable[[Tensor, Tensor, KVCache, tuple[int, int]], Tensor]  # see `fast_step`
 
 # The config fields that this file supports. All others must have their defaults, so new fields are safe.
@@ -64,26 +67,39 @@ class Place(NamedTuple):
     """The positions of the new tokens, the same for all layers with full attention, and for all with a sliding window.
 
     Attributes:
-        end: the number of slots to read, S.
-        slots: (B, 1, 1, 1), the slot of each token; None = the last of the S slots for all of them.
+        slots: (B, 2·Hkv, 1, D), the slot of each token, repeated; None = the last of the S slots for all of them.
         mask: (B, 1, 1, S), which slots each token sees, or (B, Hkv, H / Hkv, S), what is added to its scores; None =
             all of them.
-        rotary: cos and sin (B, 1, 1, D) that rotate the first D features of queries and keys; None = they are not
-            rotated.
-        pages: the same as `end` and `slots` for a cache in pages; None = it has slots.
+        rotary: cos and sin (B, H + 2·Hkv, 1, R) that rotate the first R features of queries and keys, and leave values
+            as they are; None = nothing is rotated.
+        pages: which places of a cache in pages are written and read; None = it has slots.
     """
 
-    end: int
     slots: Tensor | None
     mask: Tensor | None
     rotary: tuple[Tensor, Tensor] | None
     pages: Places | None
 
 
+class LayerMemory(NamedTuple):
+    """The part of the cache that one layer uses.
+
+    Attributes:
+        target: where new keys and values are written: (B, 2·Hkv, 1, D), their slots; or (B, 2·Hkv, P, D), all slots, if
+            each token has its own; or (N, G, 2·Hkv, D), all pages.
+        keys, values: (B, Hkv, S, D), what is read; not used with pages.
+    """
+
+    target: Tensor
+    keys: Tensor
+    values: Tensor
+
+
 def fast_step(model: Model) -> StepFunction:
     """Return a function that computes one new token of each sequence.
 
-    It is valid as long as the model's modules and parameters are not replaced by others. Their values may change.
+    It is valid as long as the model's modules and parameters are not replaced by others or moved to another device or
+    type. Their values may change.
 
     Returns:
         The function (ids (B,), positions (B,), cache, bounds) → hidden states (B, C); see `GPT.decode`.
@@ -97,23 +113,25 @@ def fast_step(model: Model) -> StepFunction:
     embed, final_norm = bind(m.token_embedding), bind(m.final_norm)
     scale = config.d_model**0.5 if config.scale_embeddings else None
     add_positions = None if m.position_embedding is None else bind(m.position_embedding)
-    waves = rotary_waves(m.rotary) if is_gpt else None
-    local_waves = rotary_waves(m.local_rotary) if is_gpt and m.local_rotary is not None else waves
+    waves = bind_rotary(m.rotary, config) if is_gpt else None
+    local_waves = bind_rotary(m.local_rotary, config) if is_gpt and m.local_rotary is not None else waves
     relative_bias = None if is_gpt else m.decoder_bias
     blocks = [bind_block(block) for block in (m.blocks if is_gpt else m.decoder_blocks)]
     token_values = [bind(table) for table in m.value_embeddings] if config.value_embeddings else None
 
     def step(ids: Tensor, positions: Tensor, cache: KVCache, bounds: tuple[int, int]) -> Tensor:
         end, masks = cached_masks(positions[:, None], cache, config, bounds)
-        slots = None if masks.full is None else positions[:, None, None, None]
-        mask = masks.full
+        slots, mask = None, masks.full
+        if masks.full is not None:
+            slots = positions[:, None, None, None].expand(-1, 2 * config.n_kv_heads, -1, config.head_size)
         if relative_bias is not None:
             mask = added_mask(relative_bias(positions[:, None], end), mask, config)
         pages = cache.places(positions[:, None], end) if isinstance(cache, PagedKVCache) else None
-        place = Place(end, slots, mask, turns(waves, positions), pages)
+        place = Place(slots, mask, waves and waves(positions), pages)
         local_place = place
         if config.sliding_window is not None:
-            local_place = Place(end, slots, masks.sliding, turns(local_waves, positions), pages)
+            local_place = Place(slots, masks.sliding, local_waves and local_waves(positions), pages)
+        layers = open_layers(cache, end, place)
         x = embed(ids) if scale is None else embed(ids) * scale  # (B, C)
         if cache.ids is not None:
             history = cache.write_ids(positions[:, None], ids[:, None])
@@ -124,7 +142,7 @@ def fast_step(model: Model) -> StepFunction:
         for i, block in enumerate(blocks):
             memory_kv = cache.memory_kv[i] if cache.memory_kv else None
             where = local_place if config.is_sliding(i) else place
-            x = block(x, where, cache.layers[i], token_values and token_values[i](ids), memory_kv, cache.memory_mask)
+            x = block(x, where, layers[i], token_values and token_values[i](ids), memory_kv, cache.memory_mask)
         return final_norm(x)
 
     return step
@@ -156,6 +174,15 @@ def has_known_parts(block: DecoderBlock) -> bool:
     return {*map(type, attention)} == {MultiHeadAttention} and {*map(type, residuals)} == {Residual}
 
 
+def open_layers(cache: KVCache, end: int, place: Place) -> list[LayerMemory]:
+    """The part of the cache that each layer uses, for new tokens of which all are before `end`."""
+    if place.pages is not None:
+        return [LayerMemory(memory, memory, memory) for memory in cache.kv.unbind(0)]
+    target = cache.kv.narrow(3, end - 1, 1) if place.slots is None else cache.kv
+    keys, values = cache.kv.narrow(3, 0, end).chunk(2, dim=2)
+    return list(map(LayerMemory, target.unbind(0), keys.unbind(0), values.unbind(0)))
+
+
 # Layers
 
 
@@ -164,10 +191,11 @@ def bind(layer: nn.Module) -> Layer:
     weight: Any = getattr(layer, "weight", None)
     bias: Any = getattr(layer, "bias", None)
     if type(layer) is nn.Linear:
-        return lambda x: linear(x, weight, bias)
+        return bind_linear(weight, bias)
     if type(layer) is LoRALinear:
+        base = bind_linear(weight, bias)
         thin, wide, scale = bind(layer.lora_A), bind(layer.lora_B), layer.alpha / layer.rank
-        return lambda x: linear(x, weight, bias) + wide(scale * thin(x))
+        return lambda x: base(x) + wide(scale * thin(x))
     if type(layer) is MixtureOfExperts:
         router, experts = bind(layer.router), [bind(expert) for expert in layer.experts]
         return lambda x: layer.mix(x, router, experts)
@@ -176,17 +204,32 @@ def bind(layer: nn.Module) -> Layer:
     if type(layer) is LayerNorm:
         return lambda x: torch.layer_norm(x, weight.shape, weight, bias, layer.eps)
     if type(layer) is RMSNorm:
-        return lambda x: torch.rms_norm(x, weight.shape, weight, layer.eps)
+        return lambda x: rms_norm(x, weight, layer.eps)
     if type(layer) is FeedForward:
         up, down = bind(layer.up_proj), bind(layer.down_proj)
         activation = gelu if layer.activation is F.gelu else layer.activation
         return lambda x: down(activation(up(x)))
     if type(layer) is SwiGLU:
-        up, gate, down = bind(layer.up_proj), bind(layer.gate_proj), bind(layer.down_proj)
-        return lambda x: down(layer.activation(gate(x)) * up(x))
+        gate_up, gated_down = bind_together([layer.gate_proj, layer.up_proj]), bind(layer.down_proj)
+
+        def run(x: Tensor) -> Tensor:
+            gate, up = gate_up(x).chunk(2, dim=-1)
+            return gated_down(layer.activation(gate) * up)
+
+        return run
     if type(layer) is nn.Identity:
         return lambda x: x
     return layer
+
+
+def bind_linear(weight: Tensor, bias: Tensor | None) -> Layer:
+    """A function that computes `nn.cpu.linear` with this matrix (out, in) and bias (out,)."""
+    if has_slow_kernel(weight):
+        return lambda x: linear(x, weight, bias)
+    columns = weight.detach().t()  # a view
+    if bias is None:
+        return lambda x: torch.mm(x, columns)
+    return lambda x: torch.addmm(bias, x, columns)
 
 
 def bind_block(block: DecoderBlock) -> Callable[..., Tensor]:
@@ -238,26 +281,23 @@ def bind_attention(attention: MultiHeadAttention) -> Callable[..., Tensor]:
     q_norm, k_norm, out_proj = bind(attention.q_norm), bind(attention.k_norm), bind(attention.out_proj)
     has_norms, scale = type(attention.q_norm) is not nn.Identity, attention.scale
 
-    def run(x: Tensor, place: Place, layer: tuple[Tensor, Tensor], token_values: Tensor | None) -> Tensor:
-        B, end, (keys, values) = x.size(0), place.end, layer
-        q, k, v = qkv_proj(x).view(B, H + 2 * Hkv, 1, D).split((H, Hkv, Hkv), dim=1)
+    def run(x: Tensor, place: Place, layer: LayerMemory, token_values: Tensor | None) -> Tensor:
+        B, (target, k, v) = x.size(0), layer
+        qkv = qkv_proj(x).view(B, H + 2 * Hkv, 1, D)
         if has_norms:
-            q, k = q_norm(q), k_norm(k)
-        if place.rotary is not None:  # queries and keys at once
-            q, k = rotate(torch.cat((q, k), dim=1), *place.rotary).split((H, Hkv), dim=1)
+            q, new_k, new_v = qkv.split((H, Hkv, Hkv), dim=1)
+            qkv = torch.cat((q_norm(q), k_norm(new_k), new_v), dim=1)
+        if place.rotary is not None:
+            qkv = rotate(qkv, *place.rotary)
+        q, new_kv = qkv.split((H, 2 * Hkv), dim=1)
         if token_values is not None:
-            v = v + token_values.view(B, Hkv, 1, D)
+            new_kv.narrow(1, Hkv, Hkv).add_(token_values.view(B, Hkv, 1, D))
         if place.pages is not None:
-            k, v = place.pages.update(layer, k, v)
+            k, v = place.pages.update(target, new_kv)
+        elif place.slots is None:
+            target.copy_(new_kv)
         else:
-            if place.slots is None:
-                keys.narrow(2, end - 1, 1).copy_(k)
-                values.narrow(2, end - 1, 1).copy_(v)
-            else:
-                index = place.slots.expand(B, Hkv, 1, D)
-                keys.scatter_(2, index, k)
-                values.scatter_(2, index, v)
-            k, v = keys.narrow(2, 0, end), values.narrow(2, 0, end)
+            target.scatter_(2, place.slots, new_kv)
         q = q if H == Hkv else q.reshape(B, Hkv, H // Hkv, D)
         out = sdpa(q, k, v, attn_mask=place.mask, scale=scale)  # (B, Hkv, H / Hkv, D)
         return out_proj(out.reshape(B, H * D))
@@ -284,9 +324,8 @@ def bind_together(layers: Sequence[nn.Module]) -> Layer:
     if len(linears) < len(layers):
         functions = [bind(layer) for layer in layers]
         return lambda x: torch.cat([f(x) for f in functions], dim=-1)
-    weight = stack([layer.weight for layer in linears])
     bias = None if linears[0].bias is None else stack([layer.bias for layer in linears])
-    return lambda x: linear(x, weight, bias)
+    return bind_linear(stack([layer.weight for layer in linears]), bias)
 
 
 def stack(parameters: Sequence[Tensor]) -> Tensor:
@@ -318,21 +357,29 @@ def added_mask(bias: Tensor, mask: Tensor | None, config: ModelConfig) -> Tensor
     return grouped if mask is None else grouped.masked_fill(~mask, -math.inf)
 
 
-def turns(waves: tuple[Tensor, Tensor] | None, positions: Tensor) -> tuple[Tensor, Tensor] | None:
-    """cos and sin (B, 1, 1, D) at some positions (B,)."""
-    return None if waves is None else (waves[0][positions][:, None, None], waves[1][positions][:, None, None])
-
-
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """`apply_rotary` with the cos and sin of `rotary_waves`, which may be of fewer features than a head has."""
+    """`apply_rotary` with the cos and sin of `bind_rotary`, which may be of fewer features than a head has."""
     n = cos.size(-1)
     if n == x.size(-1):
         return x * cos + x.roll(n // 2, dims=-1) * sin
     return torch.cat((rotate(x.narrow(-1, 0, n), cos, sin), x.narrow(-1, n, x.size(-1) - n)), dim=-1)
 
 
-def rotary_waves(rotary: RotaryEmbedding | None) -> tuple[Tensor, Tensor] | None:
-    """cos and sin (P, D) with which `x · cos + roll(x, D/2) · sin` is `apply_rotary`: a·cos - b·sin, b·cos + a·sin."""
+def bind_rotary(rotary: RotaryEmbedding | None, config: ModelConfig) -> RotaryFunction | None:
+    """A function from positions (B,) to cos and sin (B, H + 2·Hkv, 1, R), for queries, keys and values together.
+
+    `x · cos + roll(x, R/2) · sin` is `apply_rotary`: a·cos - b·sin, b·cos + a·sin. Values are rotated by zero.
+    """
     if rotary is None:
         return None
-    return torch.cat((rotary.cos, rotary.cos), dim=-1), torch.cat((-rotary.sin, rotary.sin), dim=-1)
+    cos, sin = torch.cat((rotary.cos, rotary.cos), dim=-1), torch.cat((-rotary.sin, rotary.sin), dim=-1)  # (P, R)
+    turned = torch.stack((cos, sin), dim=1)
+    fixed = torch.stack((torch.ones_like(cos), torch.zeros_like(sin)), dim=1)
+    waves = torch.stack((turned, fixed), dim=1)[:, :, :, None]  # (P, 2, 2, 1, R)
+    kinds = torch.tensor([0] * (config.n_heads + config.n_kv_heads) + [1] * config.n_kv_heads, device=cos.device)
+
+    def at(positions: Tensor) -> tuple[Tensor, Tensor]:
+        cos, sin = waves.index_select(0, positions).index_select(1, kinds).unbind(2)
+        return cos, sin
+
+    return at

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from llmasos.nn.cache import KeysValues, KVCache, LayerCache
+from llmasos.nn.cache import KeysValues, KVCache, LayerCache, split_kv
 
 
 @dataclass
@@ -28,7 +28,7 @@ class PagedKVCache(KVCache):
     """Keys and values of some sequences, in pages.
 
     Attributes:
-        layers: L pairs of tensors (N, G, Hkv, D).
+        kv: (L, N, G, 2·Hkv, D), for each token the keys of all heads, then their values.
         ids: (N, G) int64, the tokens, for a model that embeds n-grams of them; None = not needed.
         table: (B, n) int64, the pages of each sequence, in order; entries after its last page are arbitrary.
     """
@@ -39,21 +39,24 @@ class PagedKVCache(KVCache):
     def from_empty(cls, cache: KVCache) -> PagedKVCache:
         """Use an empty cache, `model.make_cache(N, G)`, as N pages of G tokens."""
 
-        def pages(x: Tensor) -> Tensor:
-            N, Hkv, G, D = x.shape
-            return x.view(N, G, Hkv, D)
-
-        return cls([(pages(k), pages(v)) for k, v in cache.layers], ids=cache.ids)
+        L, N, heads, G, D = cache.kv.shape
+        return cls(cache.kv.view(L, N, G, heads, D), ids=cache.ids)
 
     @property
     def n_pages(self) -> int:
         """N, the number of pages that memory has been allocated for."""
-        return self.layers[0][0].size(0)
+        return self.kv.size(1)
 
     @property
     def page_size(self) -> int:
         """G, the number of tokens in a page."""
-        return self.layers[0][0].size(1)
+        return self.kv.size(2)
+
+    @property
+    def layers(self) -> list[KeysValues]:
+        """The keys and the values (N, G, Hkv, D) of each layer: writing to them writes to the cache."""
+        n = self.kv.size(3) // 2
+        return [(kv[:, :, :n], kv[:, :, n:]) for kv in self.kv]
 
     @property
     def batch_size(self) -> int:
@@ -68,15 +71,15 @@ class PagedKVCache(KVCache):
     def resized(self, batch_size: int) -> PagedKVCache:
         """Return a copy with `batch_size` pages: the current ones, followed by empty ones."""
         bigger = super().resized(batch_size)
-        return PagedKVCache(bigger.layers, ids=bigger.ids, table=self.table)
+        return PagedKVCache(bigger.kv, ids=bigger.ids, table=self.table)
 
     def with_table(self, table: Tensor) -> PagedKVCache:
         """Return a view of the same memory with another page table (B, n): writing to it writes to this cache."""
-        return PagedKVCache(self.layers, ids=self.ids, table=table)
+        return PagedKVCache(self.kv, ids=self.ids, table=table)
 
     def layer(self, i: int, positions: Tensor, end: int) -> LayerCache:
         """Layer i, for new tokens at `positions` (B, T), all of them before `end`."""
-        return PagedLayerCache(*self.layers[i], positions, end, self.places(positions, end))
+        return PagedLayerCache(self, i, positions, end, self.places(positions, end))
 
     def places(self, positions: Tensor, end: int) -> Places:
         """Locate the new tokens at `positions` (B, T), and the first `end` tokens of each sequence, in memory."""
@@ -107,16 +110,21 @@ class Places:
     read: Tensor
     end: int
 
-    def update(self, layer: KeysValues, k: Tensor, v: Tensor) -> KeysValues:
-        """Write the new keys and values (B, Hkv, T, D) into their pages; return those of all tokens (B, Hkv, S, D)."""
-        return self._update(layer[0], k), self._update(layer[1], v)
+    def update(self, memory: Tensor, kv: Tensor) -> KeysValues:
+        """Write new keys and values into their pages; return those of all tokens.
 
-    def _update(self, memory: Tensor, new: Tensor) -> Tensor:
-        _, _, Hkv, D = memory.shape
-        tokens = new.transpose(1, 2).reshape(-1, Hkv, D).to(memory.dtype)  # (B·T, Hkv, D)
-        memory.view(-1, Hkv, D).index_copy_(0, self.write, tokens)
-        pages = memory.flatten(1).index_select(0, self.read.flatten())  # (B·n, G·Hkv·D)
-        return pages.view(len(self.read), -1, Hkv, D).narrow(1, 0, self.end).transpose(1, 2)
+        Args:
+            memory: the pages of one layer (N, G, 2·Hkv, D).
+            kv: the new keys, then the new values (B, 2·Hkv, T, D).
+
+        Returns:
+            Keys and values (B, Hkv, S, D).
+        """
+        _, _, heads, D = memory.shape
+        tokens = kv.transpose(1, 2).reshape(-1, heads, D).to(memory.dtype)  # (B·T, 2·Hkv, D)
+        memory.view(-1, heads, D).index_copy_(0, self.write, tokens)
+        pages = memory.flatten(1).index_select(0, self.read.flatten())  # (B·n, G·2·Hkv·D)
+        return split_kv(pages.view(len(self.read), -1, heads, D).narrow(1, 0, self.end).transpose(1, 2))
 
 
 @dataclass
@@ -127,4 +135,4 @@ class PagedLayerCache(LayerCache):
 
     def update(self, k: Tensor, v: Tensor) -> KeysValues:
         """Write the new keys and values (B, Hkv, T, D) at their positions; return all of them (B, Hkv, end, D)."""
-        return self.places.update((self.k, self.v), k, v)
+        return self.places.update(self.cache.kv[self.i], torch.cat((k, v), dim=1))

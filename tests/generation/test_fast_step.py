@@ -29,20 +29,17 @@ PLACES = {"together": ([5, 5, 5], (5, 6)), "apart": ([5, 0, 3], (0, 6))}
 
 def compare(model, ids, places, bounds, tolerance: float = 1e-10) -> None:
     """Check that both ways give the same hidden states and leave the same cache."""
-    positions = torch.tensor(places)
+    positions, n = torch.tensor(places), len(ids)
     with torch.inference_mode():
-        cache = model.prefill(random_ids(3, 4), length=8) if hasattr(model, "prefill") else model.make_cache(3, 8)
-        for k, v in cache.layers:
-            k.normal_(), v.normal_()
+        cache = model.prefill(random_ids(n, 4), length=8) if hasattr(model, "prefill") else model.make_cache(n, 8)
+        cache.kv.normal_()
         if cache.ids is not None:
-            cache.ids.copy_(random_ids(3, 8, seed=1))
-        other = cache.select(torch.arange(3))  # a copy
+            cache.ids.copy_(random_ids(n, 8, seed=1))
+        other = cache.select(torch.arange(n))  # a copy
         expected = model.decode(ids[:, None], positions[:, None], cache, bounds)[:, 0]
         actual = fast_step(model)(ids, positions, other, bounds)
     torch.testing.assert_close(actual, expected, rtol=0, atol=tolerance)
-    for pair, other_pair in zip(cache.layers, other.layers, strict=True):
-        for x, y in zip(pair, other_pair, strict=True):
-            torch.testing.assert_close(y, x, rtol=0, atol=tolerance)
+    torch.testing.assert_close(other.kv, cache.kv, rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize("where", PLACES)
@@ -51,6 +48,16 @@ def test_a_step_is_a_decode_of_one_token(case, where):
     model = random_gpt(**CASES[case])
     assert is_known(model) == ("alibi" not in case)
     compare(model, random_ids(3), *PLACES[where])
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_step_of_one_sequence_too_with_both_kernels_for_one_row(case, monkeypatch):
+    model = random_gpt(**CASES[case])
+    compare(model, random_ids(1), [5], (5, 6))
+    monkeypatch.setattr("llmasos.nn.cpu.SLOW_VECTOR_KERNEL", True)
+    monkeypatch.setattr("llmasos.nn.cpu.SMALL_MATRIX", 0)
+    compare(model, random_ids(1), [5], (5, 6))
+    compare(model.float(), random_ids(1), [5], (5, 6), tolerance=1e-5)
 
 
 @pytest.mark.parametrize("where", PLACES)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from llmasos.nn.cpu import FEW_NUMBERS, apply_linear, gelu, matvec
+from llmasos.nn.cpu import FEW_NUMBERS, apply_linear, gelu, matvec, rms_norm
 
 
 @pytest.fixture
@@ -48,10 +48,32 @@ def test_one_row_takes_the_fast_way_only_without_gradients_and_hooks(monkeypatch
     assert len(calls) == 1
 
 
-@pytest.mark.parametrize("n", [0, 1, 7, FEW_NUMBERS, FEW_NUMBERS + 1])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+SIZES = [0, 1, 6, 7, FEW_NUMBERS, FEW_NUMBERS + 2]
+DTYPES = [torch.float32, torch.float64, torch.bfloat16]
+ROUNDING = {torch.float32: 1e-6, torch.float64: 1e-12, torch.bfloat16: 2e-2}
+
+
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_gelu_is_torchs_and_leaves_its_input(n, dtype):
     x = torch.linspace(-12, 12, n, dtype=dtype)
     before = x.clone()
-    torch.testing.assert_close(gelu(x), F.gelu(x), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(gelu(x), F.gelu(x.double()).to(dtype))
     assert torch.equal(x, before)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_gelu_takes_tensors_of_any_shape_and_layout(dtype):
+    x = torch.randn(6, 4, 2, dtype=dtype).transpose(0, 1)
+    torch.testing.assert_close(gelu(x), F.gelu(x.double()).to(dtype))
+
+
+@pytest.mark.parametrize("eps", [1e-6, 1e-2])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(1, 6), (3, 2, 1, 6), (FEW_NUMBERS // 6 + 1, 6), (0, 6)])
+@pytest.mark.parametrize("size", [1e-4, 1.0, 1e4])
+def test_rms_norm_is_torchs(shape, dtype, eps, size):
+    x, weight = size * torch.randn(shape, dtype=dtype), torch.randn(6, dtype=dtype)
+    expected = F.rms_norm(x.double(), (6,), weight.double(), eps).to(dtype)
+    torch.testing.assert_close(rms_norm(x, weight, eps), expected, rtol=ROUNDING[dtype], atol=0)
+    assert not rms_norm(torch.zeros_like(x), weight, eps).any()

@@ -47,7 +47,7 @@ def compare_with_plain_loop(size: str, batch_size: int, settings: Settings) -> I
 
     with eval_mode(model):
         functions = {"ours": ours, "plain": plain, "read": read}
-        measures = {name: timed(function, device, 0.0) for name, function in functions.items()}
+        measures = {name: timed(function, device, settings.seconds(0.3)) for name, function in functions.items()}
         seconds = interleave(measures, settings.repetitions(5))
     rates = {name: [batch_size * n_tokens / x for x in values] for name, values in seconds.items()}
     setup = f"{config.n_layers} layers, width {config.d_model}, context {config.context_length}, batch {batch_size}"
