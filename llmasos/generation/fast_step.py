@@ -44,7 +44,7 @@ from llmasos.nn import (
     RotaryEmbedding,
     SwiGLU,
 )
-from llmasos.nn.cpu import gelu, has_slow_kernel, linear, rms_norm, sdpa
+from llmasos.nn.cpu import first_slow_size, gelu, linear, rms_norm, sdpa
 from llmasos.nn.paged_cache import Places
 
 Layer = Callable[[Tensor], Tensor]  # (B, in) → (B, out)
@@ -224,12 +224,10 @@ def bind(layer: nn.Module) -> Layer:
 
 def bind_linear(weight: Tensor, bias: Tensor | None) -> Layer:
     """A function that computes `nn.cpu.linear` with this matrix (out, in) and bias (out,)."""
-    if has_slow_kernel(weight):
-        return lambda x: linear(x, weight, bias)
-    columns = weight.detach().t()  # a view
+    columns, slow_size = weight.detach().t(), first_slow_size(weight)
     if bias is None:
-        return lambda x: torch.mm(x, columns)
-    return lambda x: torch.addmm(bias, x, columns)
+        return lambda x: torch.mm(x, columns) if len(x) < slow_size else linear(x, weight, bias)
+    return lambda x: torch.addmm(bias, x, columns) if len(x) < slow_size else linear(x, weight, bias)
 
 
 def bind_block(block: DecoderBlock) -> Callable[..., Tensor]:

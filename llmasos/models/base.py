@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from llmasos.models.config import ModelConfig
 from llmasos.models.generation_config import GenerationConfig
 from llmasos.models.pooling import EmbeddingConfig
 from llmasos.nn import KVCache, cached_causal_mask, sliding_window_mask
+from llmasos.nn.cpu import with_fast_products
 from llmasos.nn.quantization import quantized_layers
 
 if TYPE_CHECKING:
@@ -40,6 +41,10 @@ class Model(nn.Module):
         super().__init__()
         self.config = config
         self.register_load_state_dict_post_hook(tie_again)
+
+    @with_fast_products
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return super().__call__(*args, **kwargs)
 
     def tie_weights(self) -> None:
         """Tie the weights that this model shares; torch unties them when it replaces parameters.

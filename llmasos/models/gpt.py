@@ -30,6 +30,7 @@ from llmasos.nn import (
     padding_mask,
     position_ids,
 )
+from llmasos.nn.cpu import with_fast_products
 
 
 class GPT(Backbone):
@@ -138,6 +139,7 @@ class GPT(Backbone):
             cache.ids = torch.zeros(batch_size, length, dtype=torch.long, device=weight.device)
         return cache
 
+    @with_fast_products
     def decode(
         self,
         ids: Tensor,

@@ -27,6 +27,7 @@ from llmasos.nn import (
     padding_mask,
     position_ids,
 )
+from llmasos.nn.cpu import with_fast_products
 
 
 class Transformer(Backbone):
@@ -98,6 +99,7 @@ class Transformer(Backbone):
 
     # ── Generation: the source is encoded once, each token of the target is computed once ──
 
+    @with_fast_products
     def prefill(
         self, source: Tensor, source_attention_mask: Tensor | None = None, length: int | None = None
     ) -> KVCache:
@@ -114,6 +116,7 @@ class Transformer(Backbone):
         cache.memory_mask = padding_mask(source_attention_mask)
         return cache
 
+    @with_fast_products
     def decode(self, ids: Tensor, positions: Tensor, cache: KVCache, bounds: tuple[int, int] | None = None) -> Tensor:
         """The hidden states (B, T, C) of new target tokens, given a cache made by `prefill`; see `GPT.decode`."""
         end, masks = cached_masks(positions, cache, self.config, bounds)

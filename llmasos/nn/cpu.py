@@ -2,13 +2,13 @@
 
 None of them changes a result by more than rounding, and none of them applies to a GPU.
 
-1. `linear`: a matrix times **one** vector, which is what cached generation consists of. The product is bound by reading
-   the matrix from memory, each weight being used once. torch hands it to BLAS's matrix-vector kernel, which on AMD
-   processors runs on one thread, and on some of them does not reach full memory bandwidth. The same product as a batch
-   of two (the upper and the lower half of the matrix) goes to other kernels: full speed, all threads. On two cores of
-   two AMD EPYCs, 1536 × 384 in float32: 215 µs → 48 µs and 55 µs → 40 µs. A matrix of fewer than 100,000 weights is
-   read in less time than the detour takes: 512 × 128, 7 µs → 11 µs. Intel processors do not need the detour; on a Xeon
-   it took three times as long as the kernel.
+1. `linear`: matrix products in float32. torch hands them to MKL, which on AMD processors leaves half of the AVX-512
+   units idle; oneDNN, which torch also contains, does not. Two cores of an AMD EPYC, 768 × 512 by 512 × 128: 470 µs →
+   230 µs, and the backward pass gains as much. Below a million multiplications, the overhead of the call is larger.
+   A matrix times **one** vector, which is what cached generation consists of, is bound by reading the matrix, each
+   weight being used once. MKL's kernel for it runs on one thread and does not reach the memory's bandwidth; as a batch
+   of two, the upper and the lower half of the matrix, the same product goes to another kernel: `matvec`. 1536 × 384:
+   118 µs → 33 µs. On Intel processors MKL is as fast as anything else.
 2. `sdpa`: attention under bfloat16 autocast. The backward pass of torch's bfloat16 kernel is several times slower on a
    CPU than that of its float32 kernel, so attention is computed in float32.
 3. `gelu`: torch hands GELU to oneDNN, which has an overhead of 6 to 25 µs per call, unless the tensor is transposed.
@@ -23,22 +23,59 @@ None of them changes a result by more than rounding, and none of them applies to
 
 import math
 import platform
-from functools import cache
+from collections.abc import Callable
+from functools import cache, wraps
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+T = TypeVar("T")
 
 
-def vector_kernel_is_slow() -> bool:
-    """Whether BLAS's matrix-vector kernel is slow on this processor, that is, on any that is not Intel's."""
+def mkl_is_slow() -> bool:
+    """Whether this processor has AVX-512 units that MKL does not use, that is, whether it is one of AMD's."""
+    if torch.backends.cpu.get_cpu_capability() != "AVX512" or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        return False
     name = torch.cpu.get_capabilities().get("cpu_name") if hasattr(torch.cpu, "get_capabilities") else None
     return "intel" not in str(name or platform.processor()).lower()
 
 
-SLOW_VECTOR_KERNEL = vector_kernel_is_slow()
+SLOW_MKL = mkl_is_slow()
 SMALL_MATRIX = 100_000  # weights; below this, `matvec` does not pay off
+SMALL_PRODUCT = 2**20  # multiplications; below this, oneDNN does not pay off,
+SMALL_TRAINED_PRODUCT = 2**22  # and with a backward pass in Python below this
 FEW_NUMBERS = 4096  # elements; above this, `gelu` and `rms_norm` do not pay off
+
+
+class FastProducts(TorchFunctionMode):
+    """A context in which `linear` computes every `F.linear`, and with it every `nn.Linear`."""
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        return (linear if func is F.linear else func)(*args, **(kwargs or {}))
+
+
+def with_fast_products(method: Callable[..., T]) -> Callable[..., T]:
+    """Decorate a method of a model, whose first argument are ids (B, T), so that it computes in `FastProducts`.
+
+    In this context each operation takes a microsecond or two longer, so a short input is left to torch.
+    """
+
+    @wraps(method)
+    def run(model: Any, *args: Any, **kwargs: Any) -> T:
+        ids = next(iter((*args, *kwargs.values())), None)
+        if not SLOW_MKL or not isinstance(ids, Tensor) or not ids.is_cpu:
+            return method(model, *args, **kwargs)
+        is_small = ids.numel() * model.config.d_model**2 < SMALL_TRAINED_PRODUCT
+        is_watched = torch.compiler.is_compiling() or torch._C._len_torch_function_stack() > 0
+        if is_small or is_watched or torch.is_autocast_enabled("cpu"):
+            return method(model, *args, **kwargs)
+        with FastProducts():
+            return method(model, *args, **kwargs)
+
+    return run
 
 
 def apply_linear(layer: nn.Module, x: Tensor) -> Tensor:
@@ -48,17 +85,42 @@ def apply_linear(layer: nn.Module, x: Tensor) -> Tensor:
     return layer(x)
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """`F.linear`; a single row is multiplied by `matvec` where that is faster."""
-    if x.numel() == weight.size(1) and has_slow_kernel(weight):
-        if not torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            return matvec(x, weight, bias)
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`F.linear` by the fastest of torch's kernels: x (…, in), weight (out, in), bias (out,) → (…, out)."""
+    if not SLOW_MKL or not is_plain(x, weight):
+        return F.linear(x, weight, bias)
+    n_rows, n_weights = x.numel() // max(1, x.size(-1)), weight.numel()
+    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, weight, bias)):
+        if n_rows * n_weights >= SMALL_TRAINED_PRODUCT:
+            return OneDNNLinear.apply(x.reshape(n_rows, x.size(-1)), weight, bias).view(*x.shape[:-1], -1)
+    elif n_rows == 1 and n_weights >= SMALL_MATRIX and weight.size(0) % 2 == 0:
+        return matvec(x, weight, bias)
+    elif n_rows * n_weights >= SMALL_PRODUCT:
+        return onednn(x.reshape(n_rows, x.size(-1)), weight, bias).view(*x.shape[:-1], -1)
     return F.linear(x, weight, bias)
 
 
-def has_slow_kernel(weight: Tensor) -> bool:
-    """Whether `matvec` is faster than BLAS's matrix-vector kernel with this matrix (out, in)."""
-    return SLOW_VECTOR_KERNEL and weight.is_cpu and weight.numel() >= SMALL_MATRIX and weight.size(0) % 2 == 0
+def is_plain(x: Tensor, weight: Tensor) -> bool:
+    """Whether both are ordinary float32 tensors on the CPU, and nothing wants to see the operations on them."""
+    return (
+        x.is_cpu
+        and x.dtype is torch.float32
+        and weight.dtype is torch.float32
+        and type(x) in (Tensor, nn.Parameter)
+        and type(weight) in (Tensor, nn.Parameter)
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()
+        and not torch._C._are_functorch_transforms_active()
+        and torch._C._len_torch_dispatch_stack() == 0
+    )
+
+
+def first_slow_size(weight: Tensor) -> float:
+    """From how many rows on `linear` may choose another kernel than `F.linear`; infinity = never."""
+    if not SLOW_MKL or not weight.is_cpu or weight.dtype is not torch.float32:
+        return math.inf
+    return 0 if weight.numel() >= SMALL_MATRIX else SMALL_PRODUCT / max(1, weight.numel())
 
 
 def matvec(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -67,6 +129,31 @@ def matvec(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     column = x.reshape(1, -1).t().expand(2, -1, -1)  # (2, in, 1); as a transposed row, or BLAS sees a vector again
     y = torch.bmm(halves, column).view(*x.shape[:-1], -1)  # (…, out)
     return y if bias is None else y + bias
+
+
+def onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`F.linear` by oneDNN, without a gradient: x (N, in), weight (out, in), bias (out,) → (N, out)."""
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")  # "none": no activation after it
+
+
+class OneDNNLinear(torch.autograd.Function):
+    """`onednn` with a gradient, which is two more products of the same kind."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return onednn(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]  # any number of them
+        x, weight = ctx.saved_tensors  # (N, in), (out, in)
+        needs_x, needs_weight, needs_bias = ctx.needs_input_grad
+        grad_x = linear(grad, weight.t()) if needs_x else None
+        grad_weight = None
+        if needs_weight:  # gradᵀ x; oneDNN is faster with the longer side in the second place
+            out, n_in = weight.shape
+            grad_weight = linear(grad.t(), x.t()) if n_in >= out else linear(x.t(), grad.t()).t()
+        return grad_x, grad_weight, grad.sum(dim=0) if needs_bias else None
 
 
 def gelu(x: Tensor) -> Tensor:
