@@ -69,8 +69,8 @@ def with_fast_products(method: Callable[..., T]) -> Callable[..., T]:
         if not SLOW_MKL or not isinstance(ids, Tensor) or not ids.is_cpu:
             return method(model, *args, **kwargs)
         is_small = ids.numel() * model.config.d_model**2 < SMALL_TRAINED_PRODUCT
-        is_watched = torch.compiler.is_compiling() or torch._C._len_torch_function_stack() > 0
-        if is_small or is_watched or torch.is_autocast_enabled("cpu"):
+        is_compiled = torch.compiler.is_compiling() or model._compiled_call_impl is not None
+        if is_small or is_compiled or torch._C._len_torch_function_stack() or torch.is_autocast_enabled("cpu"):
             return method(model, *args, **kwargs)
         with FastProducts():
             return method(model, *args, **kwargs)

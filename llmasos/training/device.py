@@ -41,7 +41,7 @@ def pick_device(name: str | torch.device = "auto", local_rank: int = 0) -> torch
 def pick_precision(name: str, device: torch.device) -> str:
     """Choose the number format for matrix products: "auto" is bf16 on hardware made for it, and fp32 elsewhere.
 
-    Such hardware is at least twice as fast with bf16: NVIDIA GPUs since Ampere, CPUs with AVX512-BF16 or AMX.
+    Such hardware multiplies bf16 about twice as fast or faster: NVIDIA GPUs since Ampere, CPUs with AVX512-BF16 or AMX.
 
     Raises:
         UserError: fp16 on a CPU, where it is slow and saves nothing.
