@@ -79,8 +79,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Remove the time limit of a test that is marked slow or lessons."""
-    if item.get_closest_marker("slow") or item.get_closest_marker("lessons"):
+    """Remove the time limit of a test that is marked slow, long or lessons."""
+    if any(item.get_closest_marker(name) for name in ("slow", "long", "lessons")):
         faulthandler.cancel_dump_traceback_later()
 
 

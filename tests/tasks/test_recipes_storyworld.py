@@ -1,7 +1,7 @@
-"""The recipe that compares pretrained with random weights, run to its end.
+"""Pretraining of a BERT, and the recipe that compares pretrained with random weights, run to their ends.
 
-What the other storyworld recipes do is trained elsewhere: `storyworld` by `.ci/run`; pretraining of a BERT, questions,
-translation, summaries and adapters in lessons 07, 09, 10, 11 and 15.
+What the other storyworld recipes do is trained elsewhere: `storyworld` by `.ci/run`; questions, translation, summaries
+and adapters in lessons 09, 10, 11 and 15.
 """
 
 from pathlib import Path
@@ -25,3 +25,12 @@ def test_pretraining_is_worth_more_than_chance_could_be(tmp_path, monkeypatch):
     pretrained = scores("classify-storyworld")["accuracy"]
     random = scores("classify-storyworld/without-init")["accuracy"]
     assert pretrained["low"] > random["high"], "the intervals do not touch"
+
+
+@pytest.mark.long
+def test_bert_fills_in_words_and_knows_what_follows_far_better_than_the_baselines(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(main, ["bert-storyworld", "--device", "cpu"]) == 0
+    found = scores("bert-storyworld")
+    assert found["masked-LM accuracy"]["low"] > 0.75 > 5 * found["unigram baseline"]["high"]
+    assert found["next-sentence accuracy"]["low"] > 0.7 > found["chance baseline"]["high"]

@@ -187,11 +187,13 @@ def test_a_mistake_is_explained_in_a_sentence(flags, message, capsys):
     assert message in the_error(capsys)
 
 
-@pytest.mark.slow
-def test_the_shipped_models_keep_their_quality():
-    """On the beginning of the validation split the loss changes in the fourth digit (on the whole split as well)."""
+@pytest.mark.parametrize(
+    "flags", [pytest.param([], marks=pytest.mark.slow), pytest.param(["--all"], marks=pytest.mark.long)]
+)
+def test_the_shipped_models_keep_their_quality(flags):
+    """On the beginning of the validation split, and on all of it, the loss changes in the fourth digit."""
     for name in hub.resolve.shipped_models():
-        lines = measure(name)
+        lines = measure(name, *flags)
         change = lines.get("loss, nats per prediction", lines.get("nats per token"))["change"]
         assert abs(float(change.split()[0])) < 0.002, name
     assert not torch.is_inference_mode_enabled()
