@@ -76,6 +76,7 @@ def test_what_goes_wrong_in_a_tab_is_said_in_that_tab(visit):
     write(page, max_tokens=3)
     open_tab(page, "Chat")
     assert "not responding" in page.locator("#problem-text").inner_text()
+    assert page.locator("#old-result").is_hidden()
     page.unroute("**/v1/chat/completions")
     page.get_by_role("button", name="Try again").click()
     done(page)
@@ -113,6 +114,24 @@ def test_a_bad_request_gets_the_servers_sentence(visit):
     assert "[MASK]" in page.locator("#problem-text").inner_text()
     page.get_by_role("button", name="Close").click()
     assert page.locator("#problem").is_hidden()
+
+
+@slow
+def test_a_result_from_before_an_error_is_said_to_be_that(visit):
+    page = visit("storyworld-gpt", expected=[EXTERNAL, "ERR_FAILED"])
+    open_tab(page, "How one token is made")
+    page.route("**/v1/inspect", lambda route: route.abort())
+    page.locator("#trace").click()
+    page.wait_for_selector("#problem:not([hidden])")
+    assert page.locator("#old-result").is_hidden() == page.locator("#traced").is_hidden()
+    page.unroute("**/v1/inspect")
+    page.get_by_role("button", name="Try again").click()
+    done(page)
+    assert page.locator("#traced").is_visible() and page.locator("#problem").is_hidden()
+    page.route("**/v1/inspect", lambda route: route.abort())
+    page.locator("#trace").click()
+    page.wait_for_selector("#problem:not([hidden])")
+    assert page.locator("#traced").is_visible() and page.locator("#old-result").is_visible()
 
 
 @slow

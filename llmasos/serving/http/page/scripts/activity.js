@@ -47,6 +47,7 @@ function showProblem() {
   if (!error) return;
   const secret = error.status === 401, refused = key ? "That API key is wrong." : "This server requires an API key.";
   $("problem-text").textContent = secret ? refused : error.message;
+  $("old-result").hidden = ![...document.querySelectorAll(".result")].some(result => result.offsetParent);
   $("problem").classList.toggle("calm", secret || !model);
   $("key-field").hidden = !secret;
   $("retry").textContent = secret ? "Use this key" : isAnotherModel(error) ? "Reload the page" : "Try again";
