@@ -10,7 +10,8 @@ from llmasos.hub import load_config
 from llmasos.hub.hub_cache import cache_folder, cached_models
 from llmasos.hub.resolve import SHIPPED, shipped_models
 from llmasos.models import n_parameters_of
-from llmasos.models.config import is_adapter
+from llmasos.models.config import ADAPTER_CONFIG, config_file, is_adapter
+from llmasos.storage import read_json
 from llmasos.training.checkpoints import all_checkpoints, model_folder
 from llmasos.training.run_folder import RUNS, holds_run
 
@@ -57,15 +58,20 @@ def row(name: str, folder: Path, source: str) -> tuple[str, ...]:
     """Return the table row of a model on this machine."""
     try:
         folder = model_folder(folder, say=lambda text: None)
+        files = [file for file in folder.glob("*") if file.name != "optimizer.safetensors"]
+        size = f"{sum(file.stat().st_size for file in files) / 1e6:,.1f} MB"
+        if is_adapter(folder) and not config_file(folder).is_file():  # peft's: the rest is known to its base model only
+            fields = read_json(folder / ADAPTER_CONFIG)
+            base = fields.get("base_model_name_or_path") if isinstance(fields, dict) else "an unknown model"
+            return name, f"adapter of {base}", "–", size, license_of(folder), source
         config = load_config(folder)
     except UserError as error:
         reason = "no checkpoint yet" if (folder / "recipe.json").is_file() and not all_checkpoints(folder) else error
         return name, "–", "–", "–", "–", f"cannot be used: {str(reason)[:60]}"
-    size = sum(file.stat().st_size for file in folder.glob("*") if file.name != "optimizer.safetensors")
     chat = ["chat"] if (folder / "chat_template.jinja").is_file() else []
     adapter = ["adapter"] if is_adapter(folder) else []
     type = ", ".join([config.family, *([] if config.is_pretraining else [config.head]), *chat, *adapter])
-    return name, type, count(n_parameters_of(config)), f"{size / 1e6:,.1f} MB", license_of(folder), source
+    return name, type, count(n_parameters_of(config)), size, license_of(folder), source
 
 
 def count(n: int) -> str:

@@ -26,6 +26,7 @@ from pathlib import Path
 
 from llmasos.errors import UserError
 from llmasos.hub.weights import PICKLE, SAFETENSORS, check_plain_name, weight_files
+from llmasos.models.config import ADAPTER_CONFIG, ADAPTER_WEIGHTS, is_adapter
 from llmasos.storage import sha256_file
 from llmasos.storage.atomic import read_error, set_aside, write_error, write_text
 from llmasos.storage.download import download, make_request, open_address
@@ -141,7 +142,9 @@ def cached(repository: Repository) -> Path | None:
 
 
 def is_complete(snapshot: Path) -> bool:
-    """Whether a folder has a config and all files of the weights."""
+    """Whether a folder has a config and all files of the weights, or an adapter."""
+    if is_adapter(snapshot):
+        return (snapshot / ADAPTER_WEIGHTS).is_file()
     try:
         return (snapshot / "config.json").is_file() and bool(weight_files(snapshot))
     except UserError:
@@ -240,11 +243,16 @@ def read_entry(entry: dict) -> HubFile:
 def select_files(files: list[HubFile], repository: Repository) -> list[HubFile]:
     """Return the files we need, small ones first: config, tokenizer, and the weights in the best available form.
 
+    Of a repository with an adapter, only the adapter: its base model is another repository.
+
     Raises:
         UserError: the model has no config or no readable weights.
     """
     by_name = {file.name: file for file in files}
     selected = [file for name, file in by_name.items() if name in NEEDED_FILES]
+    if ADAPTER_CONFIG in by_name and ADAPTER_WEIGHTS in by_name:
+        selected += [by_name[ADAPTER_WEIGHTS], by_name[ADAPTER_CONFIG]]
+        return sorted(selected, key=lambda file: file.size)
     for weights in (SAFETENSORS, PICKLE):
         if weights in by_name:
             selected.append(by_name[weights])
@@ -256,7 +264,8 @@ def select_files(files: list[HubFile], repository: Repository) -> list[HubFile]:
             break
     else:
         raise UserError(
-            f"{repository.name} has no weights that llmasos can read ({SAFETENSORS} or {PICKLE}); it has: "
+            f"{repository.name} has no weights that llmasos can read ({SAFETENSORS}, {PICKLE} or, of an adapter, "
+            f"{ADAPTER_WEIGHTS}); it has: "
             f"{', '.join(sorted(by_name)[:12])}."
         )
     if "config.json" not in by_name:

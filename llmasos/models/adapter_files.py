@@ -25,11 +25,10 @@ from torch import Tensor
 from llmasos.errors import UserError, shown
 from llmasos.models.adapter import Adapter, adapter_weights, install, lora_layers
 from llmasos.models.base import Model
-from llmasos.models.config import ADAPTER_CONFIG, BASE_SHA256, config_file
+from llmasos.models.config import ADAPTER_CONFIG, ADAPTER_WEIGHTS, BASE_SHA256, config_file
 from llmasos.nn import LoRALinear
 from llmasos.storage import load_tensors, read_json, save_tensors, write_json
 
-ADAPTER_WEIGHTS = "adapter_model.safetensors"
 PREFIX = "base_model.model."
 TASK_TYPES = {
     "classifier": "SEQ_CLS", "question_answering": "QUESTION_ANS", "token_classifier": "TOKEN_CLS",

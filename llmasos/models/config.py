@@ -18,7 +18,7 @@ from llmasos.storage.checksums import CHECKSUMS
 TOKENIZER = "tokenizer_sha256"  # the field of config.json with the fingerprint of the tokenizer
 CONFIG, ADAPTED_CONFIG = "config.json", "model_config.json"
 BASE_SHA256 = "base_model_sha256"  # in an adapter's folder: the checksum of the base model's weights
-ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 NOT_CONFIG = (TOKENIZER, CHECKSUMS, BASE_SHA256)  # fields of config.json that are not about the model
 
 DERIVED: Any = None  # the default of fields that `__post_init__` derives from the others

@@ -17,8 +17,8 @@ from llmasos.hub.adapters import read_adapted
 from llmasos.hub.pretrained_folder import published_format, read_model, write_model
 from llmasos.models import GPT, ModelConfig
 from llmasos.models.adapter import adapter_weights, add_adapter, lora_layers, merge_adapter, unload_adapter
-from llmasos.models.adapter_files import ADAPTER_WEIGHTS, AdapterFile, adapter_of
-from llmasos.models.config import ADAPTER_CONFIG, config_file
+from llmasos.models.adapter_files import AdapterFile, adapter_of
+from llmasos.models.config import ADAPTER_CONFIG, ADAPTER_WEIGHTS, config_file
 from llmasos.nn import is_quantized
 from llmasos.storage import load_tensors, save_tensors
 from llmasos.tokenizers import train_tokenizer

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,9 +17,11 @@ from hub_server import COMMIT, Hub
 from model_helpers import random_ids
 
 from llmasos import hub
+from llmasos.__main__ import main as llmasos
 from llmasos.errors import UserError
 from llmasos.hub import find_model_folder, hub_cache
 from llmasos.hub.resolve import shipped_models
+from llmasos.storage import read_json, write_json
 from llmasos.tokenizers import train_tokenizer
 
 IDS = random_ids(2, 7, vocab_size=V)
@@ -78,6 +81,42 @@ def test_a_model_is_downloaded_once_and_completely(server, name, tmp_path):
     assert server.requests == requests, "the second time there is no request"
     assert not any("onnx" in path for path, _ in requests)
     assert left_over(tmp_path) == []
+
+
+def test_an_adapter_is_downloaded_with_its_base_model(server, files, tmp_path, capsys):
+    peft = pytest.importorskip("peft", reason="peft, which writes the adapter, is not installed")
+    gpt2 = transformers.GPT2LMHeadModel.from_pretrained(files["gpt2"])
+    config = peft.LoraConfig(r=2, lora_alpha=7, target_modules="all-linear", task_type="CAUSAL_LM")
+    theirs = peft.get_peft_model(gpt2, config).eval()
+    for name, parameter in theirs.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter)
+    theirs.save_pretrained(tmp_path / "adapter")
+    fields = read_json(tmp_path / "adapter" / "adapter_config.json")
+    write_json(tmp_path / "adapter" / "adapter_config.json", {**fields, "base_model_name_or_path": "gpt2"})
+    server.models["someone/adapter"] = tmp_path / "adapter"
+    model, tokenizer = hub.load_pretrained("someone/adapter", say=print)
+    torch.testing.assert_close(our_outputs(model, IDS, REAL), outputs(theirs, IDS, REAL), rtol=1e-4, atol=1e-4)
+    assert tokenizer.vocab_size == 257
+    requests = list(server.requests)
+    again, _ = hub.load_pretrained("gpt2", adapter="someone/adapter", say=print)
+    torch.testing.assert_close(our_outputs(again, IDS, REAL), our_outputs(model, IDS, REAL))
+    shutil.rmtree(find_model_folder("gpt2").parents[1])
+    assert llmasos(["models"]) == 0
+    assert re.search("someone/adapter +adapter of gpt2 ", capsys.readouterr().out)
+    assert server.requests == requests, "both were in the cache, and a list downloads nothing"
+
+
+def test_an_adapter_in_an_unknown_file_is_refused_and_one_beside_a_whole_model_is_ignored(server, files, tmp_path):
+    for name, source in (("pickled", "onnx.bin.txt"), ("beside", "model.safetensors")):
+        shutil.copytree(files["gpt2"], tmp_path / name, ignore=shutil.ignore_patterns("model.safetensors"))
+        shutil.copy(files["gpt2"] / source, tmp_path / name)
+        (tmp_path / name / "adapter_config.json").write_text("{}")
+        (tmp_path / name / "adapter_model.bin").write_text("a pickle")
+        server.models[f"someone/{name}"] = tmp_path / name
+    with pytest.raises(UserError, match="no weights that llmasos can read.*of an adapter, adapter_model.safetensors"):
+        find_model_folder("someone/pickled")
+    assert not (find_model_folder("someone/beside") / "adapter_config.json").exists()
 
 
 def test_the_cache_is_shared_with_the_hugging_face_libraries(server, tmp_path, monkeypatch):
