@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from llmasos.arguments import user_path
 from llmasos.datasets.json_records import Record, read_records
 from llmasos.datasets.values import BadRow, is_missing, to_text
 from llmasos.errors import UserError, check_number, nearest, shown
@@ -31,7 +32,6 @@ from llmasos.evaluation.show_table import ShownAsTable
 from llmasos.evaluation.written_answers import is_right
 from llmasos.generation import SamplingOptions, generate
 from llmasos.models import Model
-from llmasos.storage.user_path import user_path
 from llmasos.tokenizers import Tokenizer
 
 STORYWORLD = "storyworld"

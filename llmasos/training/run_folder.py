@@ -21,12 +21,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llmasos.arguments import user_path
 from llmasos.errors import UserError
 from llmasos.storage import read_json, write_folder, write_json
 from llmasos.storage.atomic import clean_up_folder, make_folder, set_aside, write_error
 from llmasos.storage.checksums import find_corruption, foreign_files, is_plain_file, own_files, read_sealed, seal
 from llmasos.storage.lock import lock
-from llmasos.storage.user_path import user_path
 from llmasos.training.checkpoints import CHECKPOINTS, ORIGIN, all_checkpoints, latest_checkpoint, read_origin
 from llmasos.training.log import METRICS, read_metrics
 from llmasos.training.recipe import RESUMABLE, Recipe, read_recipe

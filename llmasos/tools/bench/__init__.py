@@ -8,10 +8,10 @@ are compared.
 
 from collections.abc import Sequence
 
+from llmasos.arguments import user_path
 from llmasos.cli.cli import ArgumentParser, check_json_target
 from llmasos.errors import UserError
 from llmasos.storage import write_json
-from llmasos.storage.user_path import user_path
 
 BENCHES: dict[str, tuple[str, str]] = {  # name → (title, the file here whose function bench_NAME measures it)
     "matmul": ("matmul: the machine's peak", "training"),
