@@ -25,7 +25,7 @@ from llmasos.cli.option_flags import add_option_flags, has_grammar, options_of
 from llmasos.cli.terminal import Screen, note, typed_lines
 from llmasos.errors import UserError, check_number, explain_out_of_memory
 from llmasos.generation import SamplingOptions
-from llmasos.serving.defaults import API_KEY_VARIABLE
+from llmasos.serving import API_KEY_VARIABLE
 from llmasos.storage import write_text
 
 if TYPE_CHECKING:
