@@ -66,7 +66,7 @@ def complete(request: Request) -> Response:
     """Continue each prompt, n times."""
     values, prompts, served = request.values, as_list(request.values["prompt"]), request.served
     n = values["n"]
-    echoes = read_prompts(request, prompts, values["logprobs"]) if values["echo"] else [Echo()] * len(prompts)
+    echoes = echo_prompts(request, prompts, values["logprobs"]) if values["echo"] else [Echo()] * len(prompts)
     if values["echo"] and values["logprobs"] is not None:
         prompts = [with_special_start(served.tokenizer, prompt) for prompt in prompts]
     counters = [
@@ -133,7 +133,7 @@ class Echo:
     offsets: tuple[int, ...] = ()
 
 
-def read_prompts(request: Request, prompts: Sequence[str | list[int]], alternatives: int | None) -> list[Echo]:
+def echo_prompts(request: Request, prompts: Sequence[str | list[int]], alternatives: int | None) -> list[Echo]:
     """The echo of each prompt.
 
     Args:
