@@ -1,6 +1,6 @@
 """What serving a model needs: memory for weights and the KV cache, and the limits of its speed.
 
-The cache of one sequence is most of what a server has to divide. It keeps, per token and layer, this many values:
+For each token and layer, the cache keeps this many values:
 
     multi-head      MHA    2 · H · D
     grouped-query   GQA    2 · Hkv · D    Ainslie et al. 2023
