@@ -1,11 +1,12 @@
-"""The arguments of public functions, checked before anything else happens.
+"""The arguments of public functions, checked before anything else happens; and paths as users write them.
 
     @checked
     def translate(self, text: str | Iterable[str]) -> …
 
 The signature is the only list of what is allowed. A wrong name, a missing argument, or a value of the wrong type raises
 a `UserError` with one sentence. Equivalent types of other libraries are converted: numpy and torch numbers to Python
-numbers, and arrays, tuples and generators to lists where several values are expected.
+numbers, and arrays, tuples and generators to lists where several values are expected. `user_path` reads ~ as a shell
+does, in every path of a user.
 """
 
 import functools
@@ -139,6 +140,17 @@ def expected(options: Iterable[Any]) -> str:
         else:
             words.append(WORDS.get(typing.get_origin(option) or option) or _with_article(option.__name__))
     return " or ".join(words)
+
+
+def user_path(path: str | Path) -> Path:
+    """A path with the home folder in place of a leading ~, which shells leave in `--json=~/x`, and programs everywhere.
+
+    Unlike `Path.expanduser`, this takes a name that only begins with ~, as backups do, for what it is.
+
+    >>> user_path("~backup.txt").name
+    '~backup.txt'
+    """
+    return Path(os.path.expanduser(path))
 
 
 def _with_article(name: str) -> str:

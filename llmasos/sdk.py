@@ -570,7 +570,7 @@ class LLMTrainer:
     def embed(
         self, text: str | Iterable[str], pooling: str | None = None, normalize: bool = True, batch_size: int = 64
     ) -> Tensor:
-        """Embed a text as a unit vector (C,); several as (N, C). `tasks/embed.py` explains the options.
+        """Embed a text as a unit vector (C,); several as (N, C). `tasks/text_embedding.py` explains the options.
 
         >>> model = LLMTrainer.from_pretrained("storyworld-bert")
         >>> lost, found, river = model.embed(["The lamp was lost.", "The lamp was found.", "Paul lived by the river."])

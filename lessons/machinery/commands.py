@@ -9,10 +9,10 @@ from pathlib import Path
 
 from lessons.machinery.discovery import Lesson, find_lesson, lessons
 from lessons.machinery.workspace import Workspace
+from llmasos.arguments import user_path
 from llmasos.cli.cli import ArgumentParser, run
 from llmasos.errors import UserError, check_number
 from llmasos.storage.atomic import set_aside, write_text
-from llmasos.storage.user_path import user_path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

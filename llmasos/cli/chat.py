@@ -18,15 +18,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmasos import datasets, prompting
+from llmasos.arguments import user_path
 from llmasos.capabilities import BUILT_IN_TOOLS
 from llmasos.cli.cli import ArgumentParser, add_adapter_flag
 from llmasos.cli.option_flags import add_option_flags, has_grammar, options_of
 from llmasos.cli.terminal import Screen, note, typed_lines
 from llmasos.errors import UserError, check_number, explain_out_of_memory
 from llmasos.generation import SamplingOptions
-from llmasos.serving.defaults import API_KEY_VARIABLE
+from llmasos.serving import API_KEY_VARIABLE
 from llmasos.storage import write_text
-from llmasos.storage.user_path import user_path
 
 if TYPE_CHECKING:
     from llmasos.cli.chat_backends import ChatBackend

@@ -13,7 +13,7 @@ from llmasos.generation import SamplingOptions, generate, stream
 from llmasos.generation.options import api_name
 from llmasos.hub import card_examples, load_pretrained
 from llmasos.prompting import Message, Tool, offer_tools, own_template_note, split_calls, template_of
-from llmasos.serving.defaults import API_KEY_VARIABLE
+from llmasos.serving import API_KEY_VARIABLE
 from llmasos.serving.http.client import Client, ServerError, expected_shape
 from llmasos.tasks.tool_use import MAX_CALLS, reply_with_tools
 from llmasos.training.device import pick_device

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 from llmasos import evaluation
+from llmasos.arguments import user_path
 from llmasos.cli.cli import ArgumentParser
 from llmasos.cli.open_model import open_model
 from llmasos.console import command, say
@@ -11,7 +12,6 @@ from llmasos.datasets import cleaning
 from llmasos.datasets.cleaning import CleaningSettings
 from llmasos.errors import UserError
 from llmasos.settings import add_flag
-from llmasos.storage.user_path import user_path
 
 LONG = 4_000  # characters; the beginning of a longer text is enough
 

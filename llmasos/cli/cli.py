@@ -82,8 +82,8 @@ def check_json_target(file: Path | str | None, is_ours: Callable[[Any], bool]) -
 def fail(message: str, status: int) -> int:
     """Print why a command ends, and return its exit status. With several processes, only one prints."""
     if os.environ.get("WORLD_SIZE", "1") != "1":
-        from llmasos.training.distributed import is_first_report  # imports torch, which these processes need anyway
-        from llmasos.training.torchrun import rank_in_words
+        # imports torch, which these processes need anyway
+        from llmasos.training.distributed import is_first_report, rank_in_words
 
         if not is_first_report(message):
             return status

@@ -7,12 +7,12 @@ import argparse
 from collections.abc import Sequence
 
 from llmasos import datasets, evaluation, hub, tasks, training
+from llmasos.arguments import user_path
 from llmasos.capabilities import check_capability
 from llmasos.cli.cli import ArgumentParser, check_json_target
 from llmasos.errors import UserError
 from llmasos.hub.resolve import name_of
 from llmasos.storage import write_json
-from llmasos.storage.user_path import user_path
 from llmasos.training.recipe import add_flags
 
 EXAMPLES = """examples:

@@ -5,10 +5,10 @@ possible.
 from collections.abc import Sequence
 
 from llmasos import hub, training
+from llmasos.arguments import user_path
 from llmasos.cli.cli import ArgumentParser
 from llmasos.errors import UserError
 from llmasos.models.config import config_file
-from llmasos.storage.user_path import user_path
 from llmasos.training.recipe import PRECISIONS
 
 

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmasos import hub, retrieval, tasks, training
+from llmasos.arguments import user_path
 from llmasos.cli.cli import ArgumentParser
 from llmasos.cli.terminal import Screen, note, typed_lines
 from llmasos.console import say
 from llmasos.errors import UserError, check_number
-from llmasos.storage.user_path import user_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable

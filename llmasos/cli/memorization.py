@@ -6,13 +6,13 @@ from functools import partial
 from typing import Any
 
 from llmasos import evaluation
+from llmasos.arguments import user_path
 from llmasos.cli.cli import ArgumentParser
 from llmasos.cli.open_model import open_model
 from llmasos.console import say
 from llmasos.datasets import open_text
 from llmasos.datasets.text_io import read_lines
 from llmasos.errors import UserError
-from llmasos.storage.user_path import user_path
 
 EXAMPLES = """examples:
   python -m llmasos memorization MODEL --canary "The code of the door is {}." --secret 4071 --candidates codes.txt

@@ -5,13 +5,13 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from llmasos.arguments import user_path
 from llmasos.errors import UserError
 from llmasos.generation import BeamOptions, SamplingOptions, json_schema, regular_expression
 from llmasos.generation.grammar import Grammar
 from llmasos.generation.options import Options
 from llmasos.settings import add_flag
 from llmasos.storage import read_json
-from llmasos.storage.user_path import user_path
 
 DEFAULTS = {"temperature": 0.8}  # for models without recommendations: small models write more sensibly below 1
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmasos import generation, hub, prompting, tasks, training
+from llmasos.arguments import user_path
 from llmasos.capabilities import check_capability
 from llmasos.cli.cli import ArgumentParser, add_adapter_flag
 from llmasos.cli.option_flags import add_option_flags, has_grammar, options_of
@@ -25,7 +26,6 @@ from llmasos.datasets.text_io import read_blocks
 from llmasos.errors import UserError, check_number, explain_out_of_memory
 from llmasos.generation import BeamOptions, SamplingOptions
 from llmasos.settings import flag_of
-from llmasos.storage.user_path import user_path
 from llmasos.training.checkpoints import read_origin
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from llmasos.cli.cli import ArgumentParser, add_adapter_flag
 from llmasos.cli.terminal import note
 from llmasos.console import say
 from llmasos.errors import UserError
-from llmasos.serving.defaults import API_KEY_VARIABLE, LOOPBACK, MAX_BODY, MAX_TOKENS
+from llmasos.serving import API_KEY_VARIABLE, LOOPBACK, MAX_BODY, MAX_TOKENS
 from llmasos.signals import exit_at_once, stop_requests
 
 if TYPE_CHECKING:

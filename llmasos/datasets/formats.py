@@ -29,6 +29,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from llmasos.arguments import user_path
 from llmasos.datasets import catalog
 from llmasos.datasets.conll import is_conll, read_conll
 from llmasos.datasets.examples import LabeledText, Splits, TaggedText, fingerprint_of, split_off_validation
@@ -66,7 +67,6 @@ from llmasos.datasets.text import mixture_of
 from llmasos.datasets.text_io import ending_of
 from llmasos.datasets.values import BadRows
 from llmasos.errors import UserError
-from llmasos.storage.user_path import user_path
 
 Reader = Callable[[BadRows], list[Any]]  # reads the files that it was made for
 

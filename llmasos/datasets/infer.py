@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from llmasos.arguments import user_path
 from llmasos.console import say
 from llmasos.datasets.catalog import FORMATS, dataset_names, is_dataset, unknown_name
 from llmasos.datasets.conll import CONLL_ENDINGS, is_conll
@@ -39,7 +40,6 @@ from llmasos.errors import UserError
 from llmasos.storage import write_text
 from llmasos.storage.atomic import set_aside
 from llmasos.storage.checksums import is_plain_file
-from llmasos.storage.user_path import user_path
 
 MAX_PATH = 260  # the most characters of a path on Windows
 TEXT_PAIRS = "text_pairs"  # two texts in each example; the task determines their roles

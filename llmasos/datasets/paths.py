@@ -9,8 +9,8 @@
 import os
 from pathlib import Path
 
+from llmasos.arguments import user_path
 from llmasos.errors import UserError
-from llmasos.storage.user_path import user_path
 
 VARIABLE = "LLMASOS_DATA"
 IN_MEMORY = "in-memory"

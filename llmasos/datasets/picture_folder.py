@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from llmasos.arguments import user_path
 from llmasos.errors import UserError, check_number, explain_out_of_memory, shown
-from llmasos.storage.user_path import user_path
 
 CAPTIONS = "captions.tsv"
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")  # what Pillow opens

@@ -18,6 +18,7 @@ Any of these may be compressed (`book.txt.gz`).
 import re
 from pathlib import Path
 
+from llmasos.arguments import user_path
 from llmasos.datasets import catalog
 from llmasos.datasets.catalog import DATASETS, Dataset
 from llmasos.datasets.fetch import find_files
@@ -30,7 +31,6 @@ from llmasos.datasets.table_texts import has_column
 from llmasos.datasets.tables import TABLE_ENDINGS
 from llmasos.datasets.text_io import ending_of, find_text_files
 from llmasos.errors import UserError
-from llmasos.storage.user_path import user_path
 
 TEXT_ENDINGS = (".txt", ".md", ".py")
 

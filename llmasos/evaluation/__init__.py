@@ -48,9 +48,8 @@ if TYPE_CHECKING:  # each on first use
     from llmasos.evaluation.rouge import rouge, rouge_table
     from llmasos.evaluation.show_table import text_table
     from llmasos.evaluation.squad import exact_match, squad, squad_values, token_f1
-    from llmasos.evaluation.suite import SuiteResult, compare_suites, run_suite
+    from llmasos.evaluation.suite import SuiteResult, compare_suites, is_right, last_number, run_suite
     from llmasos.evaluation.words import is_mostly_unspaced, rouge_words, unicode_words
-    from llmasos.evaluation.written_answers import is_right, last_number
 
 __all__ = [
     "expected_exposure",

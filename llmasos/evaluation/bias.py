@@ -20,11 +20,11 @@ from pathlib import Path
 
 import numpy as np
 
+from llmasos.arguments import user_path
 from llmasos.datasets.json_records import read_records
 from llmasos.errors import UserError, check_number
 from llmasos.evaluation.intervals import mean
 from llmasos.evaluation.metric import Metric
-from llmasos.storage.user_path import user_path
 
 LogProbsAfter = Callable[
     [Sequence[tuple[str, str]]], Sequence[float] | np.ndarray

@@ -7,10 +7,11 @@
                     {"question": "What is 3 + 4?", "answer": 7, "tolerance": 0}
                     {"question": "Capital of France?", "answer": "Paris", "group": "geography"}
 
-With choices, the most likely one is chosen (`multiple_choice.py`); without, the model writes an answer, which is judged
-by rule (`written_answers.py`), or several answers, for pass@k (`pass_at_k.py`).
+With choices, the most likely one is chosen (`multiple_choice.py`); without, the model writes an answer, or several for
+pass@k (`pass_at_k.py`), and a rule judges each: it needs the same words, or a number within a tolerance (`is_right`).
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from llmasos.arguments import user_path
 from llmasos.datasets.json_records import Record, read_records
 from llmasos.datasets.values import BadRow, is_missing, to_text
 from llmasos.errors import UserError, check_number, nearest, shown
@@ -28,15 +30,15 @@ from llmasos.evaluation.multiple_choice import Choice, choice_scores, multiple_c
 from llmasos.evaluation.paired_test import sign_flip_test
 from llmasos.evaluation.pass_at_k import pass_at_k_metric
 from llmasos.evaluation.show_table import ShownAsTable
-from llmasos.evaluation.written_answers import is_right
+from llmasos.evaluation.squad import exact_match
 from llmasos.generation import SamplingOptions, generate
 from llmasos.models import Model
-from llmasos.storage.user_path import user_path
 from llmasos.tokenizers import Tokenizer
 
 STORYWORLD = "storyworld"
 STORYWORLD_CHAT = "storyworld-chat"  # for chat models: `llmasos/tasks/storyworld_chat_suite.py`
 FIELDS = ("question", "choices", "answer", "tolerance", "group")
+NUMBER = re.compile(r"[-+−]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?|[-+−]?\.\d+")
 
 
 @dataclass(repr=False)
@@ -152,6 +154,34 @@ def answer(
         [is_right(text, question.answer, question.tolerance) for text in texts[i * samples : (i + 1) * samples]]
         for i, question in enumerate(questions)
     ]
+
+
+def is_right(prediction: str, answer: str | float, tolerance: float = 0.0) -> bool:
+    """Whether a written answer is right.
+
+    >>> is_right("It was the red house.", "it was a red house"), is_right("about 3.14", 3.14159, tolerance=0.01)
+    (True, True)
+
+    Args:
+        prediction: the generated answer.
+        answer: a text, which has to be equal after SQuAD's normalization, or a number, with which the last number of
+            the prediction is compared.
+        tolerance: the largest allowed difference of a number.
+    """
+    if isinstance(answer, str):
+        return bool(exact_match(prediction, answer))
+    number = last_number(prediction)
+    return number is not None and abs(number - answer) <= tolerance + 1e-12 * abs(answer)
+
+
+def last_number(text: str) -> float | None:
+    """The last number in a text, which is where a worked answer has its result; None if there is none.
+
+    >>> last_number("3 boxes of 4 make 12, and 1,000 of them −12,000.5.")
+    -12000.5
+    """
+    numbers = NUMBER.findall(text)
+    return float(numbers[-1].replace(",", "").replace("−", "-")) if numbers else None
 
 
 def read_question(record: Record) -> Choice | Written:

@@ -16,7 +16,7 @@ from llmasos.models.pooling import EmbeddingConfig
 from llmasos.storage import read_json, write_json
 
 MODULES, POOLING, LENGTH = "modules.json", "1_Pooling/config.json", "sentence_bert_config.json"
-OURS = {"mean": "mean", "cls": "first", "max": "max", "lasttoken": "last"}  # theirs → in `tasks.embedding.POOLING`
+OURS = {"mean": "mean", "cls": "first", "max": "max", "lasttoken": "last"}  # theirs → in `tasks.text_embedding.POOLING`
 SUPPORTED_MODULES = ("Transformer", "Pooling", "Normalize", "Dropout")
 
 

@@ -24,13 +24,13 @@ import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
 
+from llmasos.arguments import user_path
 from llmasos.errors import UserError
 from llmasos.hub.weights import PICKLE, SAFETENSORS, check_plain_name, weight_files
 from llmasos.models.config import ADAPTER_CONFIG, ADAPTER_WEIGHTS, is_adapter
 from llmasos.storage import sha256_file
 from llmasos.storage.atomic import read_error, set_aside, write_error, write_text
 from llmasos.storage.download import download, make_request, open_address
-from llmasos.storage.user_path import user_path
 
 TIMEOUT = 10.0  # seconds without a response
 MAX_LISTING_BYTES = 50_000_000

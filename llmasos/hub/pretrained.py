@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from llmasos.arguments import user_path
 from llmasos.errors import UserError
 from llmasos.hub.adapters import base_folder, copy_merged, find_adapter, read_adapted
 from llmasos.hub.config_files import read_config
@@ -21,7 +22,6 @@ from llmasos.nn import quantization
 from llmasos.storage import read_json, write_folder
 from llmasos.storage.atomic import write_error
 from llmasos.storage.checksums import CHECKSUMS, find_corruption, foreign_files, seal
-from llmasos.storage.user_path import user_path
 from llmasos.tokenizers import Tokenizer
 
 SAVED_BY_TRANSFORMERS = "transformers_version"  # a field of config.json, which keeps our checksums of the files before

@@ -75,7 +75,7 @@ class BERT(Backbone):
             if config.next_sentence:
                 self.next_sentence_head = nn.Linear(config.d_model, 2)
             self.tie_weights()
-        initialize(self, zero_init_residual=config.zero_init_residual)
+        initialize(self, config)
 
     def tie_weights(self) -> None:
         """Make the output layer share the token embedding's weight, if the config says so."""

@@ -15,8 +15,7 @@ from torch.nn import functional
 
 from llmasos.models.base import Backbone, Masks, cached_masks, check_length, tie, with_window
 from llmasos.models.config import ModelConfig
-from llmasos.models.init import embedding_std, initialize
-from llmasos.models.mup import width_ratio
+from llmasos.models.init import initialize
 from llmasos.nn import (
     DecoderBlock,
     Embedding,
@@ -52,8 +51,7 @@ class GPT(Backbone):
         if config.generates:
             self.lm_head = nn.Linear(config.d_model, config.vocab_size, bias=config.output_bias)
             self.tie_weights()
-        std, m = embedding_std(config), width_ratio(config)
-        initialize(self, std, zero_init_residual=config.zero_init_residual, m=m)
+        initialize(self, config)
 
     def tie_weights(self) -> None:
         """Make the output layer share the token embedding's weight, if the config says so."""

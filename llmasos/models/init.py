@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from llmasos.models.config import ModelConfig
-from llmasos.models.mup import init_factor
+from llmasos.models.mup import init_factor, width_ratio
 from llmasos.nn import LayerNorm, RMSNorm
 
 STD = 0.02
@@ -28,24 +28,19 @@ RESIDUAL_WRITERS = ("out_proj.weight", "down_proj.weight")
 EXPERT = re.compile(r"\.experts\.\d+\.")  # in a name; all experts of a block count as one feed-forward layer
 
 
-def initialize(
-    model: nn.Module,
-    embedding_std: float = STD,
-    generator: torch.Generator | None = None,
-    zero_init_residual: bool = False,
-    m: float = 1.0,
-) -> None:
+def initialize(model: nn.Module, config: ModelConfig | None = None, generator: torch.Generator | None = None) -> None:
     """Initialize all parameters of `model` in place. A parameter without a rule is an error.
 
     Args:
         model: the whole model; R is counted for each of its stacks (`blocks`, `encoder_blocks`, `decoder_blocks`).
-        embedding_std: the standard deviation of embeddings.
+        config: the model's config, for `scale_embeddings`, `zero_init_residual` and muP; None = a new head or an image
+            tower, which have none of these.
         generator: the random number generator (None = torch's global one).
-        zero_init_residual: whether the matrices that write into the residual stream start at zero.
-        m: the width over the base width of muP (see `models/mup.py`); 1 = without muP.
     """
     if all(parameter.is_meta for parameter in model.parameters()):
         return  # a model on the meta device: its weights will be read from a file
+    m = width_ratio(config) if config else 1.0
+    zero_init_residual = config is not None and config.zero_init_residual
     writers = {EXPERT.sub(".", name) for name, _ in model.named_parameters() if name.endswith(RESIDUAL_WRITERS)}
     n_writes = Counter(map(stack_of, writers))
     done: set[int] = set()
@@ -56,7 +51,7 @@ def initialize(
             elif name.endswith("bias") or name.startswith(ADDED_TABLES):
                 nn.init.zeros_(parameter)
             elif isinstance(module, nn.Embedding):
-                nn.init.normal_(parameter, std=embedding_std, generator=generator)
+                nn.init.normal_(parameter, std=embedding_std(config), generator=generator)
             elif isinstance(module, nn.Linear):
                 if id(parameter) in done:  # an output layer tied to the token embedding
                     continue
@@ -75,9 +70,11 @@ def initialize(
         raise TypeError(f"there is no initialization rule for {', '.join(missing)}")
 
 
-def embedding_std(config: ModelConfig) -> float:
-    """The standard deviation of a model's embeddings."""
-    return 1.0 / math.sqrt(config.d_model) if config.scale_embeddings else STD
+def embedding_std(config: ModelConfig | None) -> float:
+    """The standard deviation of a model's embeddings. A BERT never scales them."""
+    if config is None or not config.scale_embeddings or config.family == "bert":
+        return STD
+    return 1.0 / math.sqrt(config.d_model)
 
 
 def stack_of(name: str) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class EmbeddingConfig:
-    """The authors' recommendations for text embedding (used by `tasks/embed.py`).
+    """The authors' recommendations for text embedding (used by `tasks/text_embedding.py`).
 
     Attributes:
         pooling: how the vectors of the tokens become one; see `pool`.

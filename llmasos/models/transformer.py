@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from llmasos.errors import UserError
 from llmasos.models.base import Backbone, cached_masks, check_length, tie
 from llmasos.models.config import ModelConfig
-from llmasos.models.init import embedding_std, initialize
+from llmasos.models.init import initialize
 from llmasos.nn import (
     DecoderBlock,
     Embedding,
@@ -54,7 +54,7 @@ class Transformer(Backbone):
             self.final_norm = make_final_norm(config)
             self.lm_head = nn.Linear(config.d_model, config.vocab_size, bias=config.output_bias)
             self.tie_weights()
-        initialize(self, embedding_std(config), zero_init_residual=config.zero_init_residual)
+        initialize(self, config)
 
     def tie_weights(self) -> None:
         """Make the output layer share the token embedding's weight, if the config says so."""

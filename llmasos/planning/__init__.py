@@ -4,8 +4,7 @@ Every formula has its source in its docstring, and `published.py` compares them 
 """
 
 from llmasos.planning.devices import DEVICES, Device
-from llmasos.planning.kv_cache import cache_bytes, latent_cache_bytes
-from llmasos.planning.serving import ServingPlan, plan_serving, reserved_tokens
+from llmasos.planning.serving import ServingPlan, cache_bytes, latent_cache_bytes, plan_serving, reserved_tokens
 from llmasos.planning.shapes import optimal_shape, shape_with
 from llmasos.planning.training import SHARDINGS, TrainingPlan, optimal_size, optimal_tokens, plan_training
 

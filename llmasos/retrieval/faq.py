@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from llmasos.arguments import user_path
 from llmasos.datasets.faq import FAQEntry, read_faq
 from llmasos.errors import UserError, check_number, in_words
 from llmasos.retrieval.bm25 import BM25
-from llmasos.storage.user_path import user_path
 
 if TYPE_CHECKING:  # without a model, no answer waits for torch
     from torch import Tensor

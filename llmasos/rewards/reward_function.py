@@ -20,10 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llmasos.arguments import as_python
+from llmasos.arguments import as_python, user_path
 from llmasos.errors import UserError, shown
 from llmasos.signals import Terminated
-from llmasos.storage.user_path import user_path
 
 FUNCTION = "reward"  # its name in a file
 LISTS = ("prompts", "texts")  # the parameters of a function that takes all texts at once

@@ -10,7 +10,7 @@ server and a client into one object.
 
 Imports go one way: `requests`, `metrics`, `engine`, `served_model` know nothing of HTTP; `http` (connections, errors,
 JSON, the client, the page) knows no routes; `api` builds on both; `app` joins them, and `service` comes last.
-`tests/serving/test_layers.py` checks this order.
+`tests/serving/test_layers.py` checks this order. The constants below are shared by the server and its command.
 """
 
 from typing import TYPE_CHECKING
@@ -24,3 +24,8 @@ if TYPE_CHECKING:  # each on first use
 
 __all__ = ["App", "Client", "HTTPServer", "create_app", "is_loopback", "listen"]
 lazy_exports(__name__)
+
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+API_KEY_VARIABLE = "LLMASOS_API_KEY"
+MAX_TOKENS = 4096  # the longest text that a request may ask for
+MAX_BODY = 1_000_000  # the most bytes of a request's body

@@ -34,11 +34,11 @@ from typing import Any
 from llmasos import __version__, hub
 from llmasos.capabilities import CAPABILITIES
 from llmasos.errors import UserError, check_number
+from llmasos.serving import API_KEY_VARIABLE, LOOPBACK, MAX_BODY, MAX_TOKENS
 from llmasos.serving.api import ROUTES
 from llmasos.serving.api.docs import base_url_of, docs_page
 from llmasos.serving.api.openapi import openapi_document
 from llmasos.serving.api.status import HTML, html_response
-from llmasos.serving.defaults import API_KEY_VARIABLE, LOOPBACK, MAX_BODY, MAX_TOKENS
 from llmasos.serving.engine import Engine
 from llmasos.serving.http.cors import AllowedOrigins, is_preflight
 from llmasos.serving.http.errors import Headers, RequestError, as_request_error, error_object, show, status_line

@@ -23,8 +23,8 @@ from llmasos.arguments import checked, refuse_name_as_model
 from llmasos.console import quiet, say
 from llmasos.errors import UserError
 from llmasos.models import Model
+from llmasos.serving import MAX_BODY, MAX_TOKENS
 from llmasos.serving.app import App, create_app
-from llmasos.serving.defaults import MAX_BODY, MAX_TOKENS
 from llmasos.serving.engine import Engine
 from llmasos.serving.http.client import Client
 from llmasos.serving.http.server import HTTPServer, listen

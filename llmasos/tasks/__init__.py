@@ -10,7 +10,6 @@ from llmasos.lazy import lazy_exports
 
 if TYPE_CHECKING:  # each on first use
     from llmasos.tasks.bert_pretraining import fill_masks
-    from llmasos.tasks.embed import embed
     from llmasos.tasks.evaluate import evaluation_recipe, setup_evaluation
     from llmasos.tasks.instruction_tuning import reply, reply_to_prompts
     from llmasos.tasks.question_answering import answer_questions
@@ -21,6 +20,7 @@ if TYPE_CHECKING:  # each on first use
     from llmasos.tasks.storyworld_chat_suite import run_suite
     from llmasos.tasks.task import Report, Task, check_model, task_class
     from llmasos.tasks.text_classification import classify
+    from llmasos.tasks.text_embedding import embed
     from llmasos.tasks.token_classification import Entity, find_entities
     from llmasos.tasks.tool_use import ToolReply, reply_with_tools
 

@@ -6,6 +6,9 @@ The metric is the fraction of held-out pairs in which the chosen answer is the m
 other differences can make an answer more probable, so after training there is a second metric: the fraction of pairs in
 which the chosen answer has the higher implicit reward β · log π/π₀, which is what DPO optimizes. The log also has the
 margin of this reward, and how much more probable each answer has become.
+
+A chat model (one whose tokenizer has the special tokens of a chat template) gets the prompt as a user's message; any
+other model continues it unchanged. Reinforcement learning encodes its prompts in the same way.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,7 +22,8 @@ from llmasos.evaluation import choose_mistakes, proportion, show_mistakes
 from llmasos.generation import SamplingOptions, generate
 from llmasos.models import Model, ModelConfig
 from llmasos.objectives import DPO, EncodedPreference, frozen, token_log_probs
-from llmasos.tasks.answers import encode_answer, encode_prompt, length_problem
+from llmasos.prompting import Message, template_of
+from llmasos.prompting.chat_template import PLAIN
 from llmasos.tasks.example_task import ExampleTask
 from llmasos.tasks.task import Report, batches
 from llmasos.tokenizers import Tokenizer
@@ -99,6 +103,38 @@ def log_ratios(model: Model, examples: Sequence[EncodedPreference]) -> np.ndarra
         chosen, rejected = token_log_probs(model, batch["ids"], batch["targets"]).sum(1).chunk(2)
         margins += (chosen - rejected).tolist()
     return np.array(margins)
+
+
+def encode_prompt(tokenizer: Tokenizer, prompt: str) -> list[int]:
+    """The ids of a prompt, at least one; an empty one begins a new text."""
+    template = template_of(tokenizer)
+    if template.name == PLAIN or not prompt:
+        return tokenizer.encode_prompt(prompt)
+    return list(template.encode(tokenizer, [Message("user", prompt)]).ids)
+
+
+def encode_answer(tokenizer: Tokenizer, prompt: str, answer: str) -> list[int]:
+    """The ids of an answer to that prompt, with the token that ends it."""
+    template = template_of(tokenizer)
+    if template.name == PLAIN or not prompt:
+        return [*tokenizer.encode(answer), tokenizer.end_of_text]
+    return [*tokenizer.encode(answer.strip()), tokenizer.special_tokens[template.end]]
+
+
+def length_problem(prompt: Sequence[int], answers: Sequence[Sequence[int]], context_length: int) -> str:
+    """Explain in a sentence why a model cannot read a prompt with these answers; "" if it can."""
+    longest = max(map(len, answers), default=1)
+    if len(prompt) + longest - 1 <= context_length:
+        return ""
+    if not answers:
+        return (
+            f"the prompt has {len(prompt)} tokens and the model's context {context_length}, so there is no room for an "
+            "answer: shorten it, or use a model with a longer context."
+        )
+    return (
+        f"the prompt with the longer answer has {len(prompt) + longest - 1} tokens and the model's context "
+        f"{context_length}: shorten them, or use a model with a longer context."
+    )
 
 
 def check_reference(recipe: Recipe) -> None:

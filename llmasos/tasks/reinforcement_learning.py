@@ -37,9 +37,8 @@ from llmasos.rewards import (
     load_reward,
     reward_of,
 )
-from llmasos.tasks.answers import encode_prompt, length_problem
 from llmasos.tasks.example_task import ExampleTask
-from llmasos.tasks.preference_optimization import check_reference, make_reference
+from llmasos.tasks.preference_optimization import check_reference, encode_prompt, length_problem, make_reference
 from llmasos.tasks.reward_modeling import score
 from llmasos.tasks.task import Report
 from llmasos.tokenizers import Tokenizer

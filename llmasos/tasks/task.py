@@ -254,7 +254,7 @@ class Task(ABC):
     def make_tokenizer(cls, recipe: Recipe, data: Any) -> Tokenizer:
         """The tokenizer of `--init-from` or of the teacher, or one that is trained on the task's training texts."""
         if (name := recipe.model.init_from or recipe.training.teacher) is not None:
-            from llmasos.tasks.init_from import pretrained_tokenizer  # loads the hub, which few runs need
+            from llmasos.tasks.pretrained_models import pretrained_tokenizer  # loads the hub, which few runs need
 
             return pretrained_tokenizer(name)
         settings = recipe.data
@@ -275,7 +275,7 @@ class Task(ABC):
             config = preset(recipe.model.preset, vocab_size=tokenizer.vocab_size, **changes)
             check_model(recipe.task, config, recipe.model.preset)
             return config
-        from llmasos.tasks.init_from import longer_context, pretrained_config
+        from llmasos.tasks.pretrained_models import longer_context, pretrained_config
 
         pretrained = pretrained_config(recipe.model.init_from)
         changes |= longer_context(recipe.model, pretrained)
@@ -304,7 +304,7 @@ class Task(ABC):
         """The model of `--teacher`. Raises UserError if it cannot teach this task's model."""
         if self.recipe.training.teacher is None:
             return None
-        from llmasos.tasks.teacher import load_teacher
+        from llmasos.tasks.pretrained_models import load_teacher
 
         return load_teacher(self)
 
@@ -318,7 +318,7 @@ class Task(ABC):
         settings, training = self.recipe.model, self.recipe.training
         is_adapted = training.lora_rank is not None  # then the checkpoint holds only the adapter
         if settings.init_from is not None and settings.init_weights and (with_weights or is_adapted):
-            from llmasos.tasks.init_from import adapt, load_pretrained_weights
+            from llmasos.tasks.pretrained_models import adapt, load_pretrained_weights
 
             new = load_pretrained_weights(model, settings.init_from)
             if is_adapted:

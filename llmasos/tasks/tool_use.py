@@ -7,9 +7,8 @@ from typing import Any
 from llmasos.datasets.tool_call_format import CallFormat
 from llmasos.errors import UserError
 from llmasos.generation import SamplingOptions
-from llmasos.generation.call_grammar import call_grammar
 from llmasos.generation.grammar import Grammar
-from llmasos.generation.tool_calls import generate_with_tools
+from llmasos.generation.tool_calls import call_grammar, generate_with_tools
 from llmasos.models import Model
 from llmasos.prompting import Message, Tool, offer_tools, run_call, template_of
 from llmasos.tokenizers import Tokenizer

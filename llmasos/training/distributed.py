@@ -24,8 +24,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from llmasos.errors import UserError
-from llmasos.training.torchrun import read_variable, use_torchrun
+from llmasos.console import command
+from llmasos.errors import UserError, shown
 
 TIMEOUT = timedelta(minutes=10)  # without a response of the other processes
 DISCONNECTED = ("Connection closed", "Connection reset", "Broken pipe", "Timed out waiting", "Socket closed")  # of gloo
@@ -120,6 +120,26 @@ def init_distributed(device_type: str) -> DistributedContext:
     return context
 
 
+def read_variable(name: str, at_least: int, at_most: int, default: int | None = None) -> int:
+    """A whole number from the environment. Raises UserError if it is missing, not a number, or out of range."""
+    text = os.environ.get(name, "" if default is None else str(default))
+    if not text:
+        raise UserError(f"WORLD_SIZE is {os.environ.get('WORLD_SIZE')}, but {name} is not set; {use_torchrun()}.")
+    is_number = text.isascii() and text.isdigit() and len(text) < 10
+    if not is_number or not at_least <= int(text) <= at_most:
+        raise UserError(
+            f"the environment variable {name} is {shown(text)}; it must be a whole number from {at_least} to "
+            f"{at_most}: {use_torchrun()}."
+        )
+    return int(text)
+
+
+def use_torchrun() -> str:
+    """Advice for an environment that torchrun has not set up."""
+    train = command("train").removeprefix("python ")
+    return f"start several processes with `torchrun --nproc-per-node N {train} …`, or unset WORLD_SIZE"
+
+
 def is_first_report(message: str) -> bool:
     """Whether no other process of this launch has reported this message. True where there is no store to ask."""
     store = launch_store()
@@ -130,6 +150,12 @@ def is_first_report(message: str) -> bool:
         return store.add(f"{REPORTS}/{hashlib.sha256(message.encode()).hexdigest()}", 1) == 1
     except RuntimeError:
         return True
+
+
+def rank_in_words() -> str:
+    """Describe which process this is, for a message; "" if it is the only one or the main one."""
+    rank, size = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
+    return "" if rank == "0" or size == "1" else f" (in process {rank} of {size})"
 
 
 @contextmanager

@@ -153,7 +153,7 @@ class ModelSettings(Settings):
     @property
     def overrides(self) -> dict[str, Any]:
         """The fields of the model's config that differ from the preset, except for `rope_scaling`, which is made of
-        settings and of the pretrained config (`tasks/init_from.py`)."""
+        settings and of the pretrained config (`tasks/pretrained_models.py`)."""
         names = (
             *MODEL_SIZES, *MODEL_PARTS, "sliding_window", "dropout", "capacity_factor", "router_aux_loss_coef",
             "mup_base_width",

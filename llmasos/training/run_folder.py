@@ -13,6 +13,7 @@ Everything outside `checkpoints/` can be lost or damaged: the newest checkpoint 
 from __future__ import annotations
 
 import os
+import platform
 import re
 import uuid
 from collections.abc import Callable, Iterator
@@ -20,16 +21,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llmasos.arguments import user_path
 from llmasos.errors import UserError
 from llmasos.storage import read_json, write_folder, write_json
 from llmasos.storage.atomic import clean_up_folder, make_folder, set_aside, write_error
 from llmasos.storage.checksums import find_corruption, foreign_files, is_plain_file, own_files, read_sealed, seal
 from llmasos.storage.lock import lock
-from llmasos.storage.user_path import user_path
 from llmasos.training.checkpoints import CHECKPOINTS, ORIGIN, all_checkpoints, latest_checkpoint, read_origin
 from llmasos.training.log import METRICS, read_metrics
 from llmasos.training.recipe import RESUMABLE, Recipe, read_recipe
-from llmasos.training.torchrun import is_restart, launch_id
 
 if TYPE_CHECKING:
     from llmasos.models import ModelConfig
@@ -86,6 +86,20 @@ def run_of_this_launch(name: str, out_dir: str | None) -> Path | None:
             if find_origin(run, lambda text: None)[0].get("launch") == launch_id():
                 return run
     return None
+
+
+def launch_id() -> str | None:
+    """An id of this call of torchrun, which stays the same when its processes are restarted; None without torchrun.
+
+    It is the `--rdzv-id`, which is required with several machines, or else the process id of torchrun.
+    """
+    name = os.environ.get("TORCHELASTIC_RUN_ID")
+    return f"{platform.node()}-{os.getppid()}" if name == "none" else name
+
+
+def is_restart() -> bool:
+    """Whether torchrun has started these processes again, after one of them had failed."""
+    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
 
 
 def refuse_to_overwrite(run: Path) -> None:

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from llmasos.cli.prepare import prepare
+from llmasos.cli.prepare import prepare, summarize_text
 from llmasos.datasets import dataset_names, open_text, paths
-from llmasos.datasets.summary import summarize_text
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 

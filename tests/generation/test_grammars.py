@@ -12,9 +12,9 @@ from model_helpers import random_gpt
 from llmasos.errors import UserError
 from llmasos.generation import SamplingOptions, SequenceState, generate, json_schema, regular_expression
 from llmasos.generation import grammar as automaton
-from llmasos.generation.call_grammar import call_grammar
 from llmasos.generation.grammar import DEAD, Choice, Grammar, Rule, Sequence, literal
 from llmasos.generation.token_grammar import NEVER, constrain_to_grammars, grammar_of
+from llmasos.generation.tool_calls import call_grammar
 from llmasos.tokenizers import train_tokenizer
 from llmasos.tokenizers.wordpiece import WordPieceTokenizer
 

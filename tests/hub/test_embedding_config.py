@@ -10,7 +10,7 @@ from hub_helpers import published
 from llmasos.errors import UserError
 from llmasos.hub.pretrained_folder import read_model, write_model
 from llmasos.models.pooling import EmbeddingConfig
-from llmasos.tasks.embed import embed
+from llmasos.tasks.text_embedding import embed
 from llmasos.tokenizers import WordPieceTokenizer
 from llmasos.tokenizers.wordpiece import SPECIAL_TOKENS
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from llmasos.models import ModelConfig, build_model
 from llmasos.models.adapter import add_adapter, lora_layers
 from llmasos.nn import quantize
-from llmasos.tasks.embed import embed
+from llmasos.tasks.text_embedding import embed
 from llmasos.tokenizers import train_tokenizer
 
 SMALL = {"vocab_size": 29, "context_length": 16, "n_layers": 2, "n_heads": 4, "d_model": 16}

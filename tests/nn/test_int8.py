@@ -30,7 +30,7 @@ from llmasos.nn.int8 import quantize_rows
 from llmasos.nn.quantization import SKIPPED
 from llmasos.prompting import Message, template_of
 from llmasos.tasks import fill_masks
-from llmasos.tasks.embed import embed
+from llmasos.tasks.text_embedding import embed
 
 SMALL = {"vocab_size": 29, "context_length": 16, "n_layers": 2, "n_heads": 4, "d_model": 16}
 MODELS = {

@@ -18,7 +18,7 @@ from llmasos.serving.api.sse import POLL_SECONDS, merged_events
 from llmasos.serving.app import App
 from llmasos.serving.requests import Event, GenerationRequest
 from llmasos.tasks import answer_questions, classify, fill_masks, find_entities, reply
-from llmasos.tasks.embed import embed
+from llmasos.tasks.text_embedding import embed
 
 # Routes
 

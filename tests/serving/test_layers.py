@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 SERVING = Path(__file__).resolve().parents[2] / "llmasos" / "serving"
-LAYERS = ["defaults", "metrics", "requests", "engine", "served_model", "http", "api", "app", "service"]
+LAYERS = ["metrics", "requests", "engine", "served_model", "http", "api", "app", "service"]
 
 
 def imported_layers(file: Path) -> set[str]:

@@ -12,7 +12,7 @@ from llmasos.hub import load_pretrained
 from llmasos.prompting import Message
 from llmasos.serving.requests import QueueFull
 from llmasos.tasks import reply
-from llmasos.tasks.embed import embed
+from llmasos.tasks.text_embedding import embed
 
 openai = pytest.importorskip("openai")
 KEY = "a-key"

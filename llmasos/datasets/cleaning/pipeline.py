@@ -29,6 +29,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from llmasos.arguments import user_path
 from llmasos.console import progress_bar, text_table
 from llmasos.datasets.cleaning.boilerplate import LineCounter
 from llmasos.datasets.cleaning.duplicates import SIGNATURE, find_exact, find_near
@@ -41,7 +42,6 @@ from llmasos.datasets.text_io import read_blocks
 from llmasos.errors import UserError
 from llmasos.parallel import in_batches, map_processes, usable_cores
 from llmasos.storage.atomic import write_error, write_file, write_json
-from llmasos.storage.user_path import user_path
 
 PORTION = 1 << 20  # characters of text that a process works on at a time
 SMALL = 4 << 20  # bytes; starting processes takes longer than cleaning a smaller corpus

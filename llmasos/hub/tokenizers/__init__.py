@@ -9,14 +9,13 @@ from pathlib import Path
 
 from llmasos import tokenizers
 from llmasos.errors import UserError
-from llmasos.hub.tokenizers.chat_template_file import read_chat_template, read_roles
 from llmasos.hub.tokenizers.marian_tokenizer import SOURCE_FILE, MarianTokenizer
 from llmasos.hub.tokenizers.published_bpe import PublishedBPETokenizer
 from llmasos.hub.tokenizers.published_unigram import PublishedUnigramTokenizer, is_unigram
 from llmasos.hub.tokenizers.published_wordpiece import is_wordpiece, load_wordpiece
 from llmasos.hub.tokenizers.sentencepiece_bpe import SentencePieceBPETokenizer, is_sentencepiece_bpe
 from llmasos.hub.tokenizers.t5_sentencepiece import SPIECE_FILE, load_t5
-from llmasos.hub.tokenizers.tokenizer_json import JSON_FILE
+from llmasos.hub.tokenizers.tokenizer_json import JSON_FILE, read_chat_template, read_roles
 from llmasos.storage import read_json
 from llmasos.tokenizers import Tokenizer
 from llmasos.tokenizers.bpe import MERGES_FILE, VOCAB_FILE

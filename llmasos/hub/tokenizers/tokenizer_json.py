@@ -1,8 +1,10 @@
-"""Shared by all published tokenizers' files: added tokens, named special tokens, the token before a text.
+"""Shared by all published tokenizers' files: added tokens, special tokens and their roles, the chat template.
 
     tokenizer.json              the whole tokenizer, as the `tokenizers` package writes it; or, in older folders:
     vocab.txt | vocab.json      the vocabulary alone, with merges.txt, added_tokens.json and special_tokens_map.json
     tokenizer_config.json       which tokens have a role (eos_token, pad_token, …), and the added tokens again
+    chat_template.jinja         the program of the chat template; in older folders a field of tokenizer_config.json or
+                                of chat_template.json
 
 Where two of them disagree, the library follows the same one as `transformers`.
 """
@@ -14,7 +16,7 @@ from typing import Any
 from llmasos.errors import UserError
 from llmasos.storage import read_json
 from llmasos.tokenizers.added_tokens import AddedToken, added_tokens_of
-from llmasos.tokenizers.tokenizer import CONFIG_FILE, END_OF_TEXT, read_tokenizer_config
+from llmasos.tokenizers.tokenizer import CONFIG_FILE, END_OF_TEXT, TEMPLATE_FILE, read_tokenizer_config
 
 JSON_FILE = "tokenizer.json"
 ADDED_FILE, NAMES_FILE = "added_tokens.json", "special_tokens_map.json"  # of older folders
@@ -50,6 +52,12 @@ def read_names(folder: Path) -> dict[str, Any]:
 def token_name(token: str | dict[str, Any] | None) -> str | None:
     """Return a special token's name, which `tokenizer_config.json` writes in two ways."""
     return token["content"] if isinstance(token, dict) else token
+
+
+def read_roles(folder: Path) -> dict[str, str]:
+    """Read which special token has which role: {"bos_token": "<s>", …}."""
+    names = {role: token_name(value) for role, value in read_names(folder).items() if role in ROLES}
+    return {role: name for role, name in names.items() if isinstance(name, str)}
 
 
 def special_names(config: Mapping[str, Any]) -> set[str]:
@@ -148,3 +156,17 @@ def without_ids_from(n: int, content: dict[str, Any], config: dict[str, Any]) ->
     content = {**content, "model": {**content["model"], "vocab": vocabulary}, "added_tokens": kept}
     decoder = {id: token for id, token in (config.get("added_tokens_decoder") or {}).items() if int(id) < n}
     return content, {**config, "added_tokens_decoder": decoder}
+
+
+def read_chat_template(folder: Path) -> str | None:
+    """Read the Jinja program of a model's chat template, wherever it is kept; None if there is none."""
+    if (folder / TEMPLATE_FILE).is_file():
+        return (folder / TEMPLATE_FILE).read_text(encoding="utf-8", errors="replace")
+    template = read_tokenizer_config(folder).get("chat_template")
+    if template is None and (folder / "chat_template.json").is_file():
+        content = read_json(folder / "chat_template.json")
+        template = content.get("chat_template") if isinstance(content, dict) else None
+    if isinstance(template, list):  # several, by their names
+        programs = {item.get("name"): item.get("template") for item in template if isinstance(item, dict)}
+        template = programs.get("default", next(iter(programs.values()), None))
+    return template if isinstance(template, str) else None

@@ -11,7 +11,7 @@ from llmasos.serving.api.openapi import INTEGER, NUMBER, STRING, array_of, enum,
 from llmasos.serving.api.validators import AnyOf, Choice, Field, ListOf, Object, Text
 from llmasos.serving.http.http_types import Request, Response, Route, json_response
 from llmasos.serving.served_model import ServedModel
-from llmasos.tasks.embed import embed, longest_text
+from llmasos.tasks.text_embedding import embed, longest_text
 
 MAX_INPUTS = 256
 MAX_INPUT = 100_000  # characters; tokenization takes time, too

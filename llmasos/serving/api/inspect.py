@@ -42,9 +42,9 @@ from llmasos.serving.api.text_views import (
     Run,
     attention_view,
     logit_lens_view,
+    token_list,
     token_view,
 )
-from llmasos.serving.api.token_json import token_list
 from llmasos.serving.api.trace import trace_view
 from llmasos.serving.api.validators import AnyOf, Choice, Field, Integer, Object, Text
 from llmasos.serving.http.http_types import Request, Response, Route, json_response

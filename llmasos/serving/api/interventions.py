@@ -20,7 +20,7 @@ from llmasos.interpret.patching import logits_of
 from llmasos.models import Model, n_parameters_of
 from llmasos.nn import eval_mode
 from llmasos.objectives.masked import MASK
-from llmasos.serving.api.token_json import DIGITS, token_to_dict
+from llmasos.serving.api.text_views import DIGITS, token_to_dict
 from llmasos.serving.api.trace import predicted_position
 from llmasos.tokenizers import Tokenizer
 

@@ -17,7 +17,7 @@ from llmasos.interpret import StoryProbe, train_story_probes
 from llmasos.interpret.logit_lens import residual_stream
 from llmasos.interpret.story_probe import N_HELD_OUT
 from llmasos.models import Model, n_parameters_of
-from llmasos.serving.api.token_json import DIGITS, rounded
+from llmasos.serving.api.text_views import DIGITS, rounded
 from llmasos.tokenizers import Tokenizer
 
 Run = Callable[[Callable[[], Any]], Any]

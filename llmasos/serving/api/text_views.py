@@ -1,11 +1,15 @@
-"""The views `tokens`, `logit_lens` and `attention` of `/v1/inspect`: how a model reads a text."""
+"""The views `tokens`, `logit_lens` and `attention` of `/v1/inspect`: how a model reads a text.
+
+All views write tokens and numbers alike: see `token_to_dict` and `rounded`.
+"""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,11 +25,11 @@ from llmasos.interpret import (
     trivial_keys,
 )
 from llmasos.models import Backbone, Model
-from llmasos.serving.api.token_json import DIGITS, rounded, token_list
 from llmasos.tokenizers import Tokenizer
 
 ATTENTION_TYPES = ("self_attention", "decoder_self_attention", "cross_attention")
 """A text attends to itself (in a translator, the source), the translation to itself, or it to the source."""
+DIGITS = 4  # decimals of a number
 LENS_TOP_K = 3  # how many tokens each layer predicts at each position
 PASSES_PER_JOB = 4  # forward passes of a BERT in one job
 
@@ -165,3 +169,18 @@ def maps_by_type(model: Model, model_input: ModelInput) -> dict[str, list[Tensor
             weights
         )
     return by_type
+
+
+def token_to_dict(tokenizer: Tokenizer, id: int) -> dict[str, Any]:
+    """A token with its text and its bytes, which may be a part of a character."""
+    return {"id": id, "text": tokenizer.token_text(id), "bytes": list(tokenizer.token_bytes(id))}
+
+
+def token_list(tokenizer: Tokenizer, ids: Sequence[int]) -> list[dict[str, Any]]:
+    """The same for each token of a text."""
+    return [token_to_dict(tokenizer, id) for id in ids]
+
+
+def rounded(numbers: Tensor) -> list:
+    """A tensor as nested lists of numbers with at most `DIGITS` decimals."""
+    return np.round(numbers.double().cpu().numpy(), DIGITS).tolist()

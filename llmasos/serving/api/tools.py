@@ -17,8 +17,8 @@ from typing import Any
 
 from llmasos.datasets.tool_call_format import HERMES, CallFormat, ToolCall, read_call
 from llmasos.errors import UserError
-from llmasos.generation.call_grammar import call_grammar
 from llmasos.generation.grammar import Grammar
+from llmasos.generation.tool_calls import call_grammar
 from llmasos.serving.api.openapi import STRING, Schema, enum, object_of
 from llmasos.serving.api.validators import AnyOf, Boolean, Choice, Field, Ignored, Integer, ListOf, Object, Text
 from llmasos.serving.http.errors import RequestError, show

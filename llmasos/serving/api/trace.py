@@ -13,7 +13,7 @@ from llmasos.generation.sampling import constrain
 from llmasos.interpret import SamplingTrace, TraceStep, forward_trace, sampling_trace
 from llmasos.models import Model
 from llmasos.objectives.masked import MASK
-from llmasos.serving.api.token_json import DIGITS, token_to_dict
+from llmasos.serving.api.text_views import DIGITS, token_to_dict
 from llmasos.tokenizers import Tokenizer
 
 SHOWN_VALUES = 8  # of a vector

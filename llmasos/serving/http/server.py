@@ -33,7 +33,7 @@ from typing import Any
 from wsgiref.simple_server import WSGIServer
 
 from llmasos.errors import UserError, check_number
-from llmasos.serving.defaults import MAX_BODY
+from llmasos.serving import MAX_BODY
 from llmasos.serving.http.connection import LINGER, Connection, error_response
 from llmasos.serving.http.errors import Headers, RequestError, retry_after
 from llmasos.settings import LARGEST_COUNT

@@ -8,10 +8,10 @@ are compared.
 
 from collections.abc import Sequence
 
+from llmasos.arguments import user_path
 from llmasos.cli.cli import ArgumentParser, check_json_target
 from llmasos.errors import UserError
 from llmasos.storage import write_json
-from llmasos.storage.user_path import user_path
 
 BENCHES: dict[str, tuple[str, str]] = {  # name → (title, the file here whose function bench_NAME measures it)
     "matmul": ("matmul: the machine's peak", "training"),
@@ -23,11 +23,11 @@ BENCHES: dict[str, tuple[str, str]] = {  # name → (title, the file here whose 
     "generation": ("generation: with and without the cache", "generation"),
     "paging": ("key/value cache: in pages against slots", "paging"),
     "speculative": ("speculative decoding: with a draft against plain decoding", "speculative"),
-    "quantization": ("weights in int8 and int4 against float", "quantization"),
-    "constrained": ("constrained decoding: JSON against free text", "constrained"),
-    "rollouts": ("rollouts: against plain generation of the same texts", "rollouts"),
+    "quantization": ("weights in int8 and int4 against float", "generation"),
+    "constrained": ("constrained decoding: JSON against free text", "generation"),
+    "rollouts": ("rollouts: against plain generation of the same texts", "generation"),
     "serving": ("serving: concurrent clients against one after another", "serving"),
-    "startup": ("start-up: commands against the import of torch", "startup"),
+    "startup": ("start-up: commands against the import of torch", "loading"),
     "loading": ("loading: a model from its file", "loading"),
     "cleaning": ("cleaning a corpus: in one process and in two", "cleaning"),
     "bpe": ("byte-pair encoding: training and encoding", "bpe"),

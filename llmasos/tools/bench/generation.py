@@ -1,18 +1,35 @@
-"""Generation: with and without a cache, compared with a plain loop and with reading the weights; common prefixes."""
+"""Generation: the cached decoder against a plain loop, against no cache, and against reading the weights.
 
+Then what else a generated token may pay for: quantized weights, a JSON schema that the text must match, and what
+reinforcement learning needs of its rollouts (log-probabilities of the reference, rewards, advantages).
+"""
+
+import copy
 from collections.abc import Iterator
+from dataclasses import replace
 
+import numpy as np
 import torch
 
-from llmasos.generation import Decoder, SamplingOptions, SequenceState, generate_naive
+from llmasos import hub
+from llmasos.datasets.storyworld import stories
+from llmasos.evaluation.perplexity import evaluate_documents
+from llmasos.generation import Decoder, SamplingOptions, SequenceState, generate, generate_naive, json_schema
 from llmasos.generation.continuous_batching import ContinuousBatch
-from llmasos.models import GPT, Model, ModelConfig, preset
+from llmasos.generation.token_grammar import grammar_of
+from llmasos.models import GPT, Model, ModelConfig, preset, weight_bytes
 from llmasos.nn import eval_mode
+from llmasos.objectives import frozen
+from llmasos.rewards import PromptToAnswer, TrainingRollouts, reward_of
+from llmasos.tokenizers import train_tokenizer
 from llmasos.tools.bench.measurement import Measurement, Settings, interleave, ratio, summarize, timed
 from llmasos.tools.bench.training import SIZES, TINY, BaselineGPT
 
 BATCHES = (1, 16)
 N_PROMPTS = 8
+N_TEXTS = 8  # with and without a JSON schema
+GROUP = 32  # rollouts of one prompt
+STORY_MODEL, FORMATS = "storyworld-gpt", ("float", "int8", "int4")
 PREFILL_BUDGET = 256  # prompt tokens computed in one step, as in the server
 
 
@@ -108,3 +125,93 @@ def compare_with_uncached(settings: Settings) -> Iterator[Measurement]:
     yield ratio("generation.speedup", setup, "cached over uncached", rates["cached"], rates["uncached"])
     setup = f"{sizes}, prefill of {N_PROMPTS} prompts of {n_tokens} tokens"
     yield ratio("generation.shared_prefix", setup, "equal over different prompts", rates["equal"], rates["different"])
+
+
+def bench_quantization(settings: Settings) -> Iterator[Measurement]:
+    """The shipped story model in three formats, on the same stories of the validation split."""
+    models = {}
+    for name in FORMATS:
+        quantize = None if name == "float" else name
+        models[name], tokenizer = hub.load_pretrained(STORY_MODEL, settings.device, quantize=quantize)
+    n_stories, n_tokens, batch_size = (4, 8, 2) if settings.quick else (300, 100, 16)
+    options = SamplingOptions(max_new_tokens=n_tokens)
+    context = models["float"].config.context_length
+    end = tokenizer.end_of_text
+    texts = [[end, *tokenizer.encode(story.text), end][: context + 1] for story in stories("val", n_stories)]
+    rows = [np.array(ids) for ids in sorted(texts, key=len)]
+
+    @torch.inference_mode()
+    def run(name: str) -> None:
+        with eval_mode(models[name]):
+            decode(models[name], [SequenceState((end,), options, i) for i in range(batch_size)])
+
+    functions = {name: lambda name=name: run(name) for name in FORMATS}
+    measures = {name: timed(function, settings.device, 0.0) for name, function in functions.items()}
+    seconds = interleave(measures, settings.repetitions(7))
+    rates = {name: [batch_size * n_tokens / x for x in values] for name, values in seconds.items()}
+    losses = {name: evaluate_documents(models[name], rows).nats.value for name in FORMATS}
+    sizes = {name: weight_bytes(models[name]) for name in FORMATS}
+    setup = f"{STORY_MODEL}, {n_stories} held-out stories, {batch_size} texts of {n_tokens} tokens"
+    for name in FORMATS:
+        yield summarize(f"quantization.{name}_bytes", setup, f"memory of the weights, {name}", "bytes", [sizes[name]])
+        yield summarize(f"quantization.{name}_loss", setup, f"loss, {name}", "nats", [losses[name]], min)
+        yield summarize(f"quantization.{name}_tokens_per_second", setup, f"speed, {name}", "tokens/s", rates[name])
+    for name in FORMATS[1:]:
+        yield ratio(f"quantization.{name}_memory", setup, f"memory: {name} over float", [sizes[name]], [sizes["float"]])
+        yield ratio(f"quantization.{name}_speed", setup, f"speed: {name} over float", rates[name], rates["float"])
+
+
+def bench_constrained(settings: Settings) -> Iterator[Measurement]:
+    """Measure both. The grammar is used for many texts, so its masks are cached after the first run, as in a server."""
+    tokenizer = train_tokenizer("byte", [])
+    for size in SIZES:
+        config, n_tokens = replace(SIZES[size][0], vocab_size=tokenizer.vocab_size, context_length=256), 200
+        if settings.quick:
+            config, n_tokens = replace(TINY, vocab_size=tokenizer.vocab_size, context_length=32), 20
+        model = GPT(config).to(settings.device)
+        free = SamplingOptions(max_new_tokens=n_tokens)
+        schema = {"type": "array", "items": {"type": "string"}, "minItems": 2}
+        bound = replace(free, grammar=json_schema(schema), stop_token_ids=tokenizer.stop_ids)
+
+        @torch.inference_mode()
+        def run(options: SamplingOptions, model: GPT = model) -> None:
+            grammar = grammar_of(options, tokenizer)
+            decode(model, [SequenceState((0,), options, sample, grammar=grammar) for sample in range(N_TEXTS)])
+
+        functions = {"free": lambda: run(free), "constrained": lambda: run(bound)}  # noqa: B023
+        with eval_mode(model):
+            measures = {name: timed(function, settings.device, 0.0) for name, function in functions.items()}
+            seconds = interleave(measures, settings.repetitions(7))
+        setup = f"{config.n_layers} layers, width {config.d_model}, batch {N_TEXTS}, {n_tokens} tokens"
+        for name, values in seconds.items():
+            rates = [N_TEXTS * n_tokens / x for x in values]
+            yield summarize(f"constrained.{size}.{name}_tokens_per_second", setup, name, "tokens/s", rates)
+        times = seconds["constrained"], seconds["free"]
+        yield ratio(f"constrained.{size}.time", setup, "time for JSON over time for free text", *times, min)
+
+
+def bench_rollouts(settings: Settings) -> Iterator[Measurement]:
+    """A group of 32 answers as rollouts, and the same texts by `generate`."""
+    tokenizer, n_tokens = train_tokenizer("byte", []), 128
+    config = preset("gpt-laptop", vocab_size=tokenizer.vocab_size, context_length=n_tokens + 1)
+    if settings.quick:
+        n_tokens = 8
+        config = ModelConfig(vocab_size=tokenizer.vocab_size, n_layers=1, n_heads=2, d_model=32, context_length=9)
+    model = GPT(config).to(settings.device)
+    rollouts = TrainingRollouts(
+        [PromptToAnswer("a", (97,))], tokenizer, reward_of(lambda prompt, text: float(len(text))), n_tokens, 0.1,
+        group_size=GROUP,
+    )  # fmt: skip
+    rollouts.policy, rollouts.reference = model, frozen(copy.deepcopy(model))
+    n = sum(len(rollout.ids) for rollout in rollouts.examples(0, range(GROUP)))  # of both, by the same random numbers
+    functions = {
+        "rollouts": lambda: rollouts.examples(0, range(GROUP)),
+        "generate": lambda: generate(model, tokenizer, [[97]], SamplingOptions(n_tokens), GROUP),
+    }
+    measures = {name: timed(function, settings.device, 0.0) for name, function in functions.items()}
+    seconds = interleave(measures, settings.repetitions(5))
+    rates = {name: [n / x for x in values] for name, values in seconds.items()}
+    setup = f"{config.n_layers} layers, width {config.d_model}, {GROUP} texts of at most {n_tokens} tokens"
+    for name in functions:
+        yield summarize(f"rollouts.{name}_tokens_per_second", setup, name, "tokens/s", rates[name])
+    yield ratio("rollouts.efficiency", setup, "rollouts over generate", rates["rollouts"], rates["generate"])

@@ -1,7 +1,9 @@
-"""Loading a GPT-2 with 124M parameters: time and memory, against the loader of the `safetensors` package.
+"""How long one waits for the first token: starting a command, and loading a model.
 
-Both loaders map the file into memory, so every weight is touched once: otherwise nothing would have been read. Memory
-is the rise of a process's peak; twice the file's size would mean that every weight is in memory twice.
+Commands are compared with Python itself and the import of torch. A GPT-2 with 124M parameters is loaded, in time and
+memory, against the loader of the `safetensors` package. Both loaders map the file into memory, so every weight is
+touched once: otherwise nothing would have been read. Memory is the rise of a process's peak; twice the file's size
+would mean that every weight is in memory twice.
 """
 
 import subprocess
@@ -21,6 +23,16 @@ from llmasos.storage import load_tensors
 from llmasos.tools.bench.measurement import Measurement, Settings, interleave, ratio, summarize, timed
 
 CPU = torch.device("cpu")
+ROOT = Path(__file__).parents[3]  # the repository, where there is one
+MODULE = ["-m", "llmasos"]
+COMMANDS = {
+    "python": ["-c", "pass"],
+    "torch": ["-c", "import torch"],
+    "import": ["-c", "import torch, llmasos"],
+    "help": [*MODULE, "sample", "--help"],
+    "models": [*MODULE, "models"],
+    "sample": [*MODULE, "sample", "storyworld-gpt", "--prompt", "One", "--max-new-tokens", "1"],
+}
 STATUS = Path("/proc/self/status")  # where Linux reports the peak memory of a process
 PEAK_RISE = r"""
 import re, sys
@@ -32,6 +44,25 @@ model = read_model(Path(sys.argv[1]))
 touch(lambda: weights_of(model))
 print(peak() - before)
 """
+
+
+def bench_startup(settings: Settings) -> Iterator[Measurement]:
+    """Run each command in its own process."""
+
+    def start(command: list[str]) -> None:
+        subprocess.run([sys.executable, *command], check=True, capture_output=True, cwd=ROOT)
+
+    measures = {name: timed(partial(start, command), settings.device, 0.0) for name, command in COMMANDS.items()}
+    seconds = interleave(measures, settings.repetitions(7))
+    for name, command in COMMANDS.items():
+        what = " ".join(["python", *command[: 4 if name == "sample" else None]])
+        yield summarize(f"startup.{name}_seconds", "", what, "s", seconds[name], best=min)
+    what = "--help over an empty program"
+    yield ratio("startup.help", "", what, seconds["help"], seconds["python"], best=min)
+    what = "torch and llmasos over torch alone"
+    yield ratio("startup.import", "", what, seconds["import"], seconds["torch"], best=min)
+    what = "a text of one token over the import of torch"
+    yield ratio("startup.sample", "", what, seconds["sample"], seconds["torch"], best=min)
 
 
 def bench_loading(settings: Settings) -> Iterator[Measurement | str]:

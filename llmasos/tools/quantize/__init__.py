@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmasos import hub, models, nn, storage, tasks, training
+from llmasos.arguments import user_path
 from llmasos.capabilities import TASKS
 from llmasos.cli.cli import ArgumentParser, check_json_target
 from llmasos.errors import check_number
 from llmasos.hub.weights import weight_files
-from llmasos.storage.user_path import user_path
 from llmasos.training.recipe import add_flags
 
 if TYPE_CHECKING:

@@ -1,4 +1,8 @@
-"""`--init-from`: the tokenizer, the config and the weights of a pretrained model, and adding an adapter to it."""
+"""The pretrained models of a run: the one that it starts from, and the one that it learns from.
+
+- `--init-from` brings a tokenizer, a config and weights, to which an adapter may be added.
+- `--teacher` brings probabilities, which the student learns (`objectives/distillation.py`).
+"""
 
 import os
 from collections.abc import Iterable
@@ -11,12 +15,13 @@ from torch import Tensor
 
 from llmasos.console import command
 from llmasos.errors import UserError
-from llmasos.hub import find_model_folder, load_backbone, load_config, load_tokenizer
+from llmasos.hub import find_model_folder, load_backbone, load_config, load_pretrained, load_tokenizer
 from llmasos.hub.resolve import name_of
 from llmasos.models import Model, ModelConfig, build_model, weights_of
 from llmasos.models.adapter import add_adapter
 from llmasos.models.config import is_adapter
 from llmasos.nn.rope_scaling import RopeScaling
+from llmasos.tasks.task import Task, check_model
 from llmasos.tokenizers import Tokenizer
 from llmasos.training.named_recipes import RECIPES
 from llmasos.training.recipe import ModelSettings, TrainingSettings
@@ -115,8 +120,44 @@ def adapt(model: Model, init_from: str, settings: TrainingSettings, new: Iterabl
     add_adapter(model, base, settings.lora_rank, settings.lora_alpha, settings.lora_targets, tuple(parts))
 
 
+def load_teacher(task: Task) -> Model:
+    """The teacher of a task's model, on the CPU.
+
+    Raises:
+        UserError: there is no such model, it is for another task, or it has another vocabulary, other labels or a
+            shorter context than the student.
+    """
+    name = task.recipe.training.teacher
+    assert name is not None
+    if not hasattr(task.objective, "predictions"):
+        raise UserError(
+            f"--teacher is for tasks with one prediction for each token or text, and {task.recipe.task} has another "
+            "objective: leave it out."
+        )
+    model, tokenizer = load_pretrained(find_pretrained(name), say=lambda text: None)
+    student, teacher = task.config, model.config
+    check_model(task.recipe.task, teacher, name)
+    if (tokenizer.fingerprint(), teacher.vocab_size) != (task.tokenizer.fingerprint(), student.vocab_size):
+        raise UserError(
+            f"the teacher {name} has another vocabulary than the student, so its probabilities are about other tokens: "
+            "choose a teacher with the same, or leave out --init-from."
+        )
+    if teacher.labels != student.labels:
+        raise UserError(
+            f"the teacher {name} knows the labels {', '.join(teacher.labels)}, and the data has "
+            f"{', '.join(student.labels)}: choose a teacher with the same."
+        )
+    if teacher.context_length < student.context_length:
+        raise UserError(
+            f"the teacher {name} reads at most {teacher.context_length} tokens, and the student "
+            f"{student.context_length}: give the student --context-length {teacher.context_length}, or choose another "
+            "teacher."
+        )
+    return model
+
+
 def find_pretrained(init_from: str) -> Path:
-    """The folder of the model that `--init-from` names.
+    """The folder of the model that `--init-from` or `--teacher` names.
 
     Raises:
         UserError: there is no such model; if it is that of a named recipe, the message says how to train it.
