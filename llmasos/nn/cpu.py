@@ -2,13 +2,13 @@
 
 None of them changes a result by more than rounding, and none of them applies to a GPU.
 
-1. `linear`: matrix products in float32. torch hands them to MKL, which on AMD processors leaves half of the AVX-512
-   units idle; oneDNN, which torch also contains, does not. Two cores of an AMD EPYC, 768 × 512 by 512 × 128: 470 µs →
-   230 µs, and the backward pass gains as much. Below a million multiplications, the overhead of the call is larger.
+1. `linear`: matrix products. torch hands those in float32 to MKL, which on an AMD processor with AVX-512 reaches half
+   the speed of oneDNN, which torch also contains. Two cores of an AMD EPYC, 768 × 512 by 512 × 128: 470 µs → 230 µs,
+   and the backward pass gains as much. Below a million multiplications, the overhead of the call is larger.
    A matrix times **one** vector, which is what cached generation consists of, is bound by reading the matrix, each
-   weight being used once. MKL's kernel for it runs on one thread and does not reach the memory's bandwidth; as a batch
-   of two, the upper and the lower half of the matrix, the same product goes to another kernel: `matvec`. 1536 × 384:
-   118 µs → 33 µs. On Intel processors MKL is as fast as anything else.
+   weight being used once. The kernel for it runs on one thread on any AMD processor, and does not reach the memory's
+   bandwidth; as a batch of two, the upper and the lower half of the matrix, the same product goes to another kernel:
+   `matvec`. 1536 × 384: 118 µs → 33 µs. On Intel's processors MKL is as fast as anything else.
 2. `sdpa`: attention under bfloat16 autocast. The backward pass of torch's bfloat16 kernel is several times slower on a
    CPU than that of its float32 kernel, so attention is computed in float32.
 3. `gelu`: torch hands GELU to oneDNN, which has an overhead of 6 to 25 µs per call, unless the tensor is transposed.
@@ -35,15 +35,19 @@ from torch.overrides import TorchFunctionMode
 T = TypeVar("T")
 
 
-def mkl_is_slow() -> bool:
-    """Whether this processor has AVX-512 units that MKL does not use, that is, whether it is one of AMD's."""
-    if torch.backends.cpu.get_cpu_capability() != "AVX512" or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
-        return False
+def is_intel() -> bool:
+    """Whether this is one of Intel's processors, for which MKL is made."""
     name = torch.cpu.get_capabilities().get("cpu_name") if hasattr(torch.cpu, "get_capabilities") else None
-    return "intel" not in str(name or platform.processor()).lower()
+    return "intel" in str(name or platform.processor()).lower()
 
 
-SLOW_MKL = mkl_is_slow()
+def has_onednn() -> bool:
+    """Whether torch can call oneDNN for a product, and uses AVX-512, without which MKL is no slower."""
+    return torch.backends.cpu.get_cpu_capability() == "AVX512" and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
+SLOW_VECTOR_KERNEL = not is_intel()  # for the product with one vector
+SLOW_MKL = SLOW_VECTOR_KERNEL and has_onednn()  # for products of matrices
 SMALL_MATRIX = 100_000  # weights; below this, `matvec` does not pay off
 SMALL_PRODUCT = 2**20  # multiplications; below this, oneDNN does not pay off,
 SMALL_TRAINED_PRODUCT = 2**22  # and with a backward pass in Python below this
@@ -87,25 +91,24 @@ def apply_linear(layer: nn.Module, x: Tensor) -> Tensor:
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`F.linear` by the fastest of torch's kernels: x (…, in), weight (out, in), bias (out,) → (…, out)."""
-    if not SLOW_MKL or not is_plain(x, weight):
+    if not SLOW_VECTOR_KERNEL or not is_plain(x, weight):
         return F.linear(x, weight, bias)
     n_rows, n_weights = x.numel() // max(1, x.size(-1)), weight.numel()
+    use_onednn = SLOW_MKL and x.dtype is weight.dtype is torch.float32
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, weight, bias)):
-        if n_rows * n_weights >= SMALL_TRAINED_PRODUCT:
+        if use_onednn and n_rows * n_weights >= SMALL_TRAINED_PRODUCT:
             return OneDNNLinear.apply(x.reshape(n_rows, x.size(-1)), weight, bias).view(*x.shape[:-1], -1)
     elif n_rows == 1 and n_weights >= SMALL_MATRIX and weight.size(0) % 2 == 0:
         return matvec(x, weight, bias)
-    elif n_rows * n_weights >= SMALL_PRODUCT:
+    elif use_onednn and n_rows * n_weights >= SMALL_PRODUCT:
         return onednn(x.reshape(n_rows, x.size(-1)), weight, bias).view(*x.shape[:-1], -1)
     return F.linear(x, weight, bias)
 
 
 def is_plain(x: Tensor, weight: Tensor) -> bool:
-    """Whether both are ordinary float32 tensors on the CPU, and nothing wants to see the operations on them."""
+    """Whether both are ordinary tensors on the CPU, and nothing wants to see the operations on them."""
     return (
         x.is_cpu
-        and x.dtype is torch.float32
-        and weight.dtype is torch.float32
         and type(x) in (Tensor, nn.Parameter)
         and type(weight) in (Tensor, nn.Parameter)
         and not torch.is_autocast_enabled("cpu")
@@ -118,9 +121,10 @@ def is_plain(x: Tensor, weight: Tensor) -> bool:
 
 def first_slow_size(weight: Tensor) -> float:
     """From how many rows on `linear` may choose another kernel than `F.linear`; infinity = never."""
-    if not SLOW_MKL or not weight.is_cpu or weight.dtype is not torch.float32:
-        return math.inf
-    return 0 if weight.numel() >= SMALL_MATRIX else SMALL_PRODUCT / max(1, weight.numel())
+    if SLOW_VECTOR_KERNEL and weight.is_cpu and weight.numel() >= SMALL_MATRIX:
+        return 0
+    use_onednn = SLOW_MKL and weight.is_cpu and weight.dtype is torch.float32
+    return SMALL_PRODUCT / max(1, weight.numel()) if use_onednn else math.inf
 
 
 def matvec(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

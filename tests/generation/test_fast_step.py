@@ -54,7 +54,8 @@ def test_a_step_is_a_decode_of_one_token(case, where):
 def test_a_step_of_one_sequence_too_with_both_kernels_for_one_row(case, monkeypatch):
     model = random_gpt(**CASES[case])
     compare(model, random_ids(1), [5], (5, 6))
-    monkeypatch.setattr("llmasos.nn.cpu.SLOW_MKL", True)
+    for name in ("SLOW_VECTOR_KERNEL", "SLOW_MKL"):
+        monkeypatch.setattr(f"llmasos.nn.cpu.{name}", True)
     monkeypatch.setattr("llmasos.nn.cpu.SMALL_MATRIX", 0)
     compare(model, random_ids(1), [5], (5, 6))
     compare(model.float(), random_ids(1), [5], (5, 6), tolerance=1e-5)

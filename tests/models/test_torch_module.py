@@ -208,7 +208,8 @@ def test_an_exported_model_computes_every_size_with_and_without_gradients(shape,
         return
     if len(inputs(model)) == 2:
         assert_exported_equals_eager(model, 1)
-    monkeypatch.setattr("llmasos.nn.cpu.SLOW_MKL", True)
+    for name in ("SLOW_VECTOR_KERNEL", "SLOW_MKL"):
+        monkeypatch.setattr(f"llmasos.nn.cpu.{name}", True)
     monkeypatch.setattr("llmasos.nn.cpu.SMALL_MATRIX", 0)
     with torch.no_grad():
         assert_exported_equals_eager(model, 3)

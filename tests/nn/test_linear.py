@@ -15,6 +15,7 @@ from llmasos.models import BERT, preset
 from llmasos.nn import cpu
 from llmasos.nn.cpu import FEW_NUMBERS, gelu, rms_norm
 
+DTYPES = [torch.float32, torch.float64, torch.bfloat16]
 ROUNDING = {torch.float32: 1e-6, torch.float64: 1e-12, torch.bfloat16: 2e-2}
 needs_onednn = pytest.mark.skipif(
     not hasattr(torch.ops.mkldnn, "_linear_pointwise"), reason="this torch has no oneDNN, so its products are not used"
@@ -28,6 +29,7 @@ def slow_mkl(monkeypatch):
     Returns a list of the kernels that are called.
     """
     calls = []
+    monkeypatch.setattr(cpu, "SLOW_VECTOR_KERNEL", True)
     monkeypatch.setattr(cpu, "SLOW_MKL", True)
     for name in ("SMALL_MATRIX", "SMALL_PRODUCT", "SMALL_TRAINED_PRODUCT"):
         monkeypatch.setattr(cpu, name, 1)
@@ -200,8 +202,19 @@ def test_the_fast_step_knows_from_how_many_rows_on_it_matters(n_out, slow_mkl, m
     assert cpu.first_slow_size(weight) == math.inf
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_without_onednn_and_in_other_types_one_row_still_has_a_kernel_of_its_own(dtype, slow_mkl, monkeypatch):
+    monkeypatch.setattr(cpu, "SLOW_MKL", False)
+    linear, x = layer(5, 6).to(dtype), torch.randn(1, 5, dtype=dtype)
+    with torch.no_grad():
+        torch.testing.assert_close(cpu.apply_linear(linear, x), linear(x))
+        cpu.apply_linear(linear, x.expand(2, -1))
+    assert slow_mkl == ["matvec"] and cpu.first_slow_size(linear.weight) == 0
+    monkeypatch.setattr(cpu, "SLOW_VECTOR_KERNEL", False)
+    assert cpu.first_slow_size(linear.weight) == math.inf
+
+
 SIZES = [0, 1, 6, 7, FEW_NUMBERS, FEW_NUMBERS + 2]
-DTYPES = [torch.float32, torch.float64, torch.bfloat16]
 
 
 @pytest.mark.parametrize("n", SIZES)
