@@ -1,11 +1,11 @@
 """The only list of what a model can be trained for (`TASKS`) and what it can be used for (`CAPABILITIES`).
 
+**To add a task**, write one file in `llmasos/tasks` with a subclass of `Task`, and add one row here. If its models have
+a new head, write it in `llmasos/models/heads.py`. If they are used in a new way, add a row to `CAPABILITIES`, a branch
+to `llmasos/tasks/responses.py`, a method to `llmasos/sdk.py` and a route to `llmasos/serving/api`.
+
 Everything that offers a choice reads these two tables: the flag `--task`, the Python API, `eval`, `serve` and its
 client. They contain only names, so every package can import them.
-
-**To add a task**, write one file in `llmasos/tasks` with a subclass of `Task`, and add one row here.
-If its models are used in a new way, add a row to `CAPABILITIES`, a branch to `llmasos/tasks/responses.py`, a method
-to `llmasos/sdk.py` and a route to `llmasos/serving/api`.
 """
 
 from dataclasses import dataclass

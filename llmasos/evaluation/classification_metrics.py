@@ -1,5 +1,7 @@
 """Metrics of a classifier: accuracy, precision, recall, F1, the confusion matrix and calibration.
 
+`tasks/text_classification.py` reports them.
+
     accuracy   right / all
     precision  of those given this label, the fraction that has it        P = TP / (TP + FP)
     recall     of those that have this label, the fraction given it       R = TP / (TP + FN)

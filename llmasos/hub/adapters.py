@@ -1,9 +1,9 @@
-"""Opening an adapter: find its base model by name, and attach the adapter to it.
+"""Opening an adapter, ours or `peft`'s: find its base model by name, and attach the adapter to it.
 
     model = read_adapted(folder)                     the base model that the adapter names
     model = read_adapted(folder, base=Path(…))       another copy of it
 
-The adapter may be one of ours, from a checkpoint or `save_pretrained`, or of `peft`. Ours include the config of the
+Ours are from a checkpoint or `save_pretrained`. They include the config of the
 whole model and a checksum of the base's weights, so they are never attached to another model. peft's have neither; for
 these, names and shapes must match.
 """

@@ -1,4 +1,4 @@
-"""Resolving a model's name to the folder that holds it.
+"""Resolving a model's name to the folder that holds it: on this machine, in the cache, else downloaded.
 
     runs/storyworld, ./my_llm               a folder on this machine: a model's, or a run's (its best checkpoint)
     storyworld-gpt                          a model that comes with the library (`shipped/`)

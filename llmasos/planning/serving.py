@@ -1,4 +1,4 @@
-"""What serving a model needs: memory for weights and the KV cache, and the limits of its speed.
+"""What serving a model needs, by formula: memory for weights and the KV cache, and the limits of its speed.
 
 For each token and layer, the cache keeps this many values:
 

@@ -1,4 +1,4 @@
-"""The engine: one thread owns the model, and every other thread hands it work.
+"""The engine: one thread owns the model and decodes all requests as one batch; every other thread hands it work.
 
     submit  →  queue (bounded)  →  a slot of the batch  →  one token per step  →  the end
     run     →  jobs             →  executed between two steps
@@ -47,6 +47,7 @@ from llmasos.generation.token_grammar import grammar_of
 from llmasos.models import Model, ModelConfig
 from llmasos.models.memory_checks import BYTES, check_fits
 from llmasos.nn import PagePool, eval_mode
+from llmasos.planning.serving import cache_bytes_per_token
 from llmasos.serving.metrics import Metrics
 from llmasos.serving.requests import GeneratedToken, GenerationRequest, QueueFull, ShuttingDown, failure
 from llmasos.settings import LARGEST_COUNT
@@ -123,7 +124,7 @@ class Engine:
             n_tokens = max_batch * self.context_length if page_size is None else cast(int, n_pages) * page_size
             what = f"max_batch {max_batch:,}" if page_size is None else f"{n_pages:,} pages"
             advice = f"choose a smaller {'max_batch' if page_size is None else 'n_pages'}"
-            n_bytes = bytes_per_slot(model.config, n_tokens)
+            n_bytes = n_tokens * cache_bytes_per_token(model.config, BYTES)
             check_fits(f"the KV cache for {what}", n_bytes, advice, next(model.parameters()).device)
         self._token_text = functools.cache(tokenizer.token_text)  # one string object per token, however often it occurs
         self._batch: ContinuousBatch | None = None
@@ -439,9 +440,4 @@ def default_batch(config: ModelConfig, context_length: int) -> int:
 
     A request that finds no slot waits until another has ended, which takes far longer than its own first token.
     """
-    return min(MAX_BATCH, max(MIN_BATCH, CACHE_BYTES // bytes_per_slot(config, context_length)))
-
-
-def bytes_per_slot(config: ModelConfig, context_length: int) -> int:
-    """How many bytes the keys and values of one request take."""
-    return 2 * BYTES * config.n_layers * config.n_kv_heads * config.head_size * context_length
+    return min(MAX_BATCH, max(MIN_BATCH, CACHE_BYTES // (context_length * cache_bytes_per_token(config, BYTES))))

@@ -1,4 +1,4 @@
-"""Checksums inside a folder: which files we wrote there, and whether they are still as we wrote them.
+"""Checksums inside a folder: which files we wrote there, and whether one has been damaged or changed since.
 
 Each folder that is written as a whole has one JSON file that describes it (a checkpoint's `state.json`, a saved model's
 `config.json`, …). `seal` writes it with a field "sha256": the checksums of the folder's files, and of the other fields

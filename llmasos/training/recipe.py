@@ -1,4 +1,4 @@
-"""Recipes: every setting of a training run, in four typed and checked parts.
+"""Recipes: every setting of a training run (steps, rates, intervals, …), in four typed and checked parts.
 
     recipe.data        what to train on, and how text becomes token ids
     recipe.model       the architecture, and where its weights start

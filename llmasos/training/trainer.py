@@ -1,4 +1,4 @@
-"""The training loop, the same for every model and every objective.
+"""The training loop, the same for every model and every objective; all randomness is a function of the seed and step.
 
 It is given a model, an objective, data and settings, and for each step computes:
 

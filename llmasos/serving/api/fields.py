@@ -1,4 +1,4 @@
-"""Fields shared by several routes: the model, its input, the options of generation."""
+"""Fields of a body that several routes share, and how each is checked: the model, its input, one option."""
 
 import dataclasses
 from typing import Any

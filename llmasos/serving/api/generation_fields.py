@@ -1,4 +1,4 @@
-"""Shared by completions and chat: the sampling fields, and generating a response from prompts."""
+"""Shared by completions and chat: from a checked body to `SamplingOptions`, and from prompts to a response."""
 
 import secrets
 import time
