@@ -9,6 +9,7 @@ constant that comes from the library ("the merges learned from this text") is se
 import ast
 import base64
 import pickle
+import threading
 from collections.abc import Iterable
 from dataclasses import fields
 from types import ModuleType
@@ -16,6 +17,18 @@ from types import ModuleType
 from lessons.machinery.exercises import Exercise
 
 LIBRARY = "llmasos"
+parser = threading.Lock()
+
+
+def parse(source: str) -> ast.Module:
+    """`ast.parse`, one thread at a time.
+
+    Python 3.11 counts the depth of the tree that it builds in one variable for all threads. If the garbage collector
+    runs Python code meanwhile (a callback in `gc.callbacks`, say), another thread may begin a tree, and both fail with
+    "AST constructor recursion depth mismatch".
+    """
+    with parser:
+        return ast.parse(source)
 
 
 def case_source(checks: ModuleType, text: str, name: str) -> str:
@@ -26,7 +39,7 @@ def case_source(checks: ModuleType, text: str, name: str) -> str:
         text: the source of `checks.py`.
         name: the name of the exercise.
     """
-    tree = ast.parse(text)
+    tree = parse(text)
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Case":
             node.keywords = [keyword for keyword in node.keywords if keyword.arg != "judge"]
@@ -116,4 +129,4 @@ def library_names(statements: list[ast.stmt], uses: list[set[str]]) -> set[str]:
 def as_value(name: str, value: object) -> ast.stmt:
     """The statement `name = …` that restores a value."""
     data = base64.b64encode(pickle.dumps(value)).decode()
-    return ast.parse(f"{name} = __import__('pickle').loads(__import__('base64').b64decode({data!r}))").body[0]
+    return parse(f"{name} = __import__('pickle').loads(__import__('base64').b64decode({data!r}))").body[0]

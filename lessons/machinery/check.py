@@ -4,6 +4,7 @@ import ast
 import textwrap
 from pathlib import Path, PurePosixPath
 
+from lessons.machinery.case_source import parse
 from lessons.machinery.discovery import Lesson
 from lessons.machinery.exercises import Exercise, WrittenAnswer
 from lessons.machinery.grading import (
@@ -49,7 +50,7 @@ def check_source(
     tree = parse_source(source, filename)
     if not isinstance(tree, ast.Module):
         return [Verdict(task, WRONG, tree.mistake, tree.why) for task in tasks]
-    stub = ast.parse(lesson.stub)
+    stub = parse(lesson.stub)
     verdicts: dict[str, Verdict] = {}
     for task in tasks:
         if isinstance(task, WrittenAnswer):

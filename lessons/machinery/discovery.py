@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 
-from lessons.machinery.case_source import case_source
+from lessons.machinery.case_source import case_source, parse
 from lessons.machinery.cells import Cell, read_cells
 from lessons.machinery.exercises import Exercise, WrittenAnswer
 from llmasos.errors import UserError, nearest
@@ -95,7 +95,7 @@ class Lesson:
     def n_tasks(self) -> int:
         """The number of tasks. `checks.py` is only parsed, because running it would import torch."""
         text = self.require("checks.py").read_text(encoding="utf-8")
-        listed = ast.parse(text[text.index("\nEXERCISES = [") :]).body[0]
+        listed = parse(text[text.index("\nEXERCISES = [") :]).body[0]
         assert isinstance(listed, ast.Assign) and isinstance(listed.value, ast.List)
         return len(listed.value.elts)
 

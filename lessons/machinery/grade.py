@@ -30,6 +30,7 @@ from lessons.machinery.runner import no_more_workers
 from lessons.machinery.static_checks import parse_source, string_constant
 from llmasos.errors import UserError
 
+GRADER_FAILED = "grader failed"
 FORMATS = ("table", "json", "csv", "gradescope")
 
 
@@ -121,6 +122,8 @@ def grade(
         student, lesson, hand_in = item
         graded = grade_submission(student, seeded[lesson.name], hand_in)
         log(f"{student}, {lesson.name}: {graded.score:g} of {graded.max_score:g}")
+        if reasons := {verdict.why for verdict in graded.verdicts if verdict.mistake == GRADER_FAILED}:
+            log(f"{student}, {lesson.name}: {reasons.pop()}")
         return graded
 
     with ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
@@ -143,7 +146,7 @@ def grade_submission(student: str, lesson: Lesson, hand_in: HandIn) -> GradedSub
         verdicts = [Verdict(task, WRONG, "not handed in", str(error)) for task in lesson.tasks]
     except Exception as error:  # a bug in the grader must not cost the other students their grades
         why = f"the grader itself failed ({type(error).__name__}: {error}); please grade this one by hand."
-        verdicts = [Verdict(task, NOT_CHECKED, "grader failed", why) for task in lesson.tasks]
+        verdicts = [Verdict(task, NOT_CHECKED, GRADER_FAILED, why) for task in lesson.tasks]
     return GradedSubmission(student, lesson, verdicts, source)
 
 

@@ -7,6 +7,7 @@ yet: all of these are found in the syntax tree.
 import ast
 import difflib
 
+from lessons.machinery.case_source import parse
 from lessons.machinery.diagnosis import Diagnosis
 from lessons.machinery.exercises import Exercise
 from lessons.machinery.forbidden import find_forbidden
@@ -15,7 +16,7 @@ from lessons.machinery.forbidden import find_forbidden
 def parse_source(source: str, filename: str) -> ast.Module | Diagnosis:
     """Parse a student's file; return a diagnosis instead if Python cannot parse it."""
     try:
-        return ast.parse(source)
+        return parse(source)
     except SyntaxError as error:
         line = (error.text or "").strip()
         shown = f"\n    {line}" if line else ""
