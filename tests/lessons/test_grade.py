@@ -181,12 +181,12 @@ def test_two_threads_may_parse_while_the_garbage_collector_runs_python():
     gc.set_threshold(200)
     try:
         with ThreadPoolExecutor(2) as pool:
-            trees = list(pool.map(parse, [source] * 200))
+            trees = list(pool.map(parse, [source] * 100))
     finally:
         sys.setswitchinterval(interval)
         gc.set_threshold(*threshold)
         gc.callbacks.remove(switch)
-    assert len(trees) == 200
+    assert len(trees) == 100
 
 
 @pytest.mark.lessons
