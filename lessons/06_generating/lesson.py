@@ -629,7 +629,7 @@ def cache_bytes(layers, kv_heads, head_size, tokens, bytes_each):
 
 
 formula = cache_bytes(config.n_layers, config.n_kv_heads, config.head_size, LONGEST, 4)
-allocated = sum(t.numel() * t.element_size() for pair in model.make_cache(1).layers for t in pair)
+allocated = model.make_cache(1).kv.nbytes
 print(f"our model: {formula:,} bytes by the formula, {allocated:,} in memory")
 for name, sizes in (
     ("GPT-2 small, 1,024 tokens", (12, 12, 64, 1024, 2)),

@@ -614,7 +614,7 @@ print(f"{LONG} words, 32 bits            formula   in memory")
 for name, change in shapes.items():
     c = dataclasses.replace(rotary, context_length=LONG, **change)
     cache = GPT(c).make_cache(batch_size=1, length=c.sliding_window)  # None: the whole context
-    in_memory = sum(tensor.nbytes for pair in cache.layers for tensor in pair)
+    in_memory = cache.kv.nbytes
     formula = cache_bytes(c.n_layers, c.n_kv_heads, c.head_size, LONG, c.sliding_window, None, 4)
     print(f"{name:<28} {formula:>9,} {in_memory:>11,}")
     result(f"{name}: bytes in memory / formula", in_memory / formula, 1.0, 0.0)

@@ -122,8 +122,8 @@ def grade(
         student, lesson, hand_in = item
         graded = grade_submission(student, seeded[lesson.name], hand_in)
         log(f"{student}, {lesson.name}: {graded.score:g} of {graded.max_score:g}")
-        if reasons := {verdict.why for verdict in graded.verdicts if verdict.mistake == GRADER_FAILED}:
-            log(f"{student}, {lesson.name}: {reasons.pop()}")
+        if graded.verdicts[0].mistake == GRADER_FAILED:  # so are all others
+            log(f"{student}, {lesson.name}: {graded.verdicts[0].why}")
         return graded
 
     with ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:

@@ -122,7 +122,8 @@ def add_adapter_flag(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--adapter",
         metavar="FOLDER",
-        help="a LoRA adapter of the model: the folder of an adapter (of llmasos or peft) or of a run with --lora-rank",
+        help="a LoRA adapter of the model: the folder of an adapter (of llmasos or peft) or of a run with --lora-rank, "
+        "or a name on the Hugging Face hub",
     )
 
 

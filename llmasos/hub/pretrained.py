@@ -44,7 +44,7 @@ def load_pretrained(
         say: called with messages for the user, for example about weights that are missing from the files.
         quantize: "int8" rounds the large matrices to one byte per weight, a quarter of the memory, "int4" to about
             five bits, for inference only (see `nn/quantization.py`). None = full precision.
-        adapter: a folder or a run with an adapter of the model; None = none, unless `name` is itself an adapter.
+        adapter: an adapter of the model: a folder, a run or a name on the hub; None = none, unless `name` is one.
         merge: whether an adapter is merged into the weights, which is right for every use except saving it again.
 
     Raises:

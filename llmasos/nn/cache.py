@@ -53,11 +53,6 @@ class KVCache:
         return cls(torch.zeros(n_layers, batch_size, 2 * n_kv_heads, length, head_size, dtype=dtype, device=device))
 
     @property
-    def layers(self) -> list[KeysValues]:
-        """The keys and the values (B, Hkv, P, D) of each layer: writing to them writes to the cache."""
-        return [split_kv(self.kv[i]) for i in range(len(self.kv))]
-
-    @property
     def batch_size(self) -> int:
         """B, the number of sequences."""
         return self.kv.size(1)
@@ -142,7 +137,7 @@ class LayerCache:
     """One layer of a `KVCache`, opened at the positions of the tokens being computed."""
 
     cache: KVCache
-    i: int
+    i: int  # which layer
     positions: Tensor  # (B, T)
     end: int
 

@@ -13,8 +13,8 @@ None of them changes a result by more than rounding, and none of them applies to
    CPU than that of its float32 kernel, so attention is computed in float32.
 3. `gelu`: torch hands GELU to oneDNN, which has an overhead of 6 to 25 µs per call, unless the tensor is transposed.
    For one token of a small model, torch's own kernel is faster: 512 numbers, 6.3 µs → 3.6 µs.
-4. `rms_norm`: on a CPU, torch computes it in nine operations. A vector's root mean square is its norm divided by √C, so
-   five are enough: 128 numbers, 6.8 µs → 4.4 µs.
+4. `rms_norm`: on a CPU, torch computes it as squares, their mean, a root and so on, one after the other. A vector's
+   root mean square is its norm divided by √C, so five operations are enough: 128 numbers, 6.8 µs → 4.4 µs.
 5. `OMP_WAIT_POLICY` and `GOMP_SPINCOUNT`, set in `llmasos/__init__.py` because they must be set before torch is
    imported. By default OpenMP's threads wait for each other in a long busy loop. As soon as another program wants one
    of the cores, a training step takes up to tens of times longer: a spinning thread keeps the thread it is waiting for
@@ -62,7 +62,7 @@ class FastProducts(TorchFunctionMode):
 
 
 def with_fast_products(method: Callable[..., T]) -> Callable[..., T]:
-    """Decorate a method of a model, whose first argument are ids (B, T), so that it computes in `FastProducts`.
+    """Decorate a method of a model, whose first argument is ids (B, T), so that it computes in `FastProducts`.
 
     In this context each operation takes a microsecond or two longer, so a short input is left to torch.
     """

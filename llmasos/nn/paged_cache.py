@@ -53,12 +53,6 @@ class PagedKVCache(KVCache):
         return self.kv.size(2)
 
     @property
-    def layers(self) -> list[KeysValues]:
-        """The keys and the values (N, G, Hkv, D) of each layer: writing to them writes to the cache."""
-        n = self.kv.size(3) // 2
-        return [(kv[:, :, :n], kv[:, :, n:]) for kv in self.kv]
-
-    @property
     def batch_size(self) -> int:
         """B, the number of sequences in the table."""
         return self.table.size(0)

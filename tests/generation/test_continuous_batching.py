@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from generation_helpers import PRESETS, lively_model
-from model_helpers import VARIANTS, random_gpt
+from model_helpers import VARIANTS, layers_of, random_gpt
 
 from llmasos.generation import SamplingOptions, SequenceState, continuous_batching, generate_naive
 from llmasos.generation.continuous_batching import INITIAL_SLOTS, ContinuousBatch
@@ -146,7 +146,7 @@ def test_memory_grows_with_the_number_of_sequences_and_not_beyond_the_slots():
     batch = ContinuousBatch(lively_model(), 6)
     for n in range(1, 7):
         batch.add(SequenceState((n,), SamplingOptions()))
-        assert len(batch.slots.layers[0][0]) == (INITIAL_SLOTS if n <= INITIAL_SLOTS else 6)
+        assert len(layers_of(batch.slots)[0][0]) == (INITIAL_SLOTS if n <= INITIAL_SLOTS else 6)
     with pytest.raises(ValueError, match="no slot"):
         batch.add(SequenceState((0,), SamplingOptions()))
 
@@ -274,16 +274,16 @@ def test_short_and_different_prefixes_are_computed():
 
 def test_copy_row_and_resized_copy_and_rows_does_not():
     cache = lively_model().make_cache(3)
-    for k, v in cache.layers:
+    for k, v in layers_of(cache):
         k.copy_(torch.randn_like(k))
         v.copy_(torch.randn_like(v))
     bigger = cache.resized(5)
-    assert [len(k) for k, _ in bigger.layers] == [5, 5] and torch.equal(bigger.layers[1][0][:3], cache.layers[1][0])
+    assert bigger.batch_size == 5 and torch.equal(bigger.kv[:, :3], cache.kv) and not bigger.kv[:, 3:].any()
     cache.copy_row(2, 0)
-    assert torch.equal(cache.layers[0][1][0], cache.layers[0][1][2])
-    before = cache.layers[1][0].clone()
+    assert torch.equal(layers_of(cache)[0][1][0], layers_of(cache)[0][1][2])
+    before = layers_of(cache)[1][0].clone()
     cache.copy_row(1, 0, 5)
-    assert torch.equal(cache.layers[1][0][0, :, :5], before[1, :, :5])
-    assert torch.equal(cache.layers[1][0][0, :, 5:], before[0, :, 5:])
-    cache.rows(1, 3).layers[0][0].zero_()
-    assert not cache.layers[0][0][1:].any() and cache.layers[0][0][0].any()
+    assert torch.equal(layers_of(cache)[1][0][0, :, :5], before[1, :, :5])
+    assert torch.equal(layers_of(cache)[1][0][0, :, 5:], before[0, :, 5:])
+    layers_of(cache.rows(1, 3))[0][0].zero_()
+    assert not layers_of(cache)[0][0][1:].any() and layers_of(cache)[0][0][0].any()

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from llmasos.models import GPT, ModelConfig
+from llmasos.nn.cache import KVCache, split_kv
 
 
 def randomize(module: nn.Module, seed: int = 0, scale: float = 0.3) -> nn.Module:
@@ -25,6 +26,11 @@ def random_gpt(seed: int = 0, **fields) -> GPT:
 def random_ids(*shape: int, vocab_size: int = 29, seed: int = 0) -> torch.Tensor:
     """Random token ids with this shape."""
     return torch.randint(vocab_size, shape, generator=torch.Generator().manual_seed(seed))
+
+
+def layers_of(cache: KVCache) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """The keys and the values (B, Hkv, P, D) of each layer of a cache, as views of it."""
+    return [split_kv(kv) for kv in cache.kv]
 
 
 def gradients(output: torch.Tensor, inputs, seed: int = 7) -> list[torch.Tensor]:

@@ -107,7 +107,9 @@ def test_a_bug_of_the_grader_costs_one_student_only(tiny, class_of_three, monkey
         return original(lesson, source, where, helpers=helpers)
 
     monkeypatch.setattr(grading, "check_source", broken)
-    table = as_table(grade(class_of_three, tiny, jobs=2))
+    logged: list[str] = []
+    table = as_table(grade(class_of_three, tiny, jobs=2, log=logged.append))
+    assert any(line.startswith("bert") and "itself failed (RuntimeError: a bug)" in line for line in logged)
     assert "bert        ? ?     0 / 2   grader failed" in table and "anna        ✓ ✓" in table
 
 

@@ -159,8 +159,8 @@ def test_a_copied_prefix_is_continued_like_the_original(model):
 def test_a_new_cache_has_the_models_dtype_and_the_stated_length():
     model = random_gpt(n_kv_heads=2).to(torch.bfloat16)
     cache = model.make_cache(5, length=7)
-    assert cache.layers[1][0].shape == (5, 2, 7, 4) and cache.layers[0][1].dtype == torch.bfloat16
-    assert model.make_cache(1).length == P and len(cache.layers) == 2
+    assert cache.kv.shape == (2, 5, 4, 7, 4) and cache.kv.dtype == torch.bfloat16
+    assert model.make_cache(1).length == P
 
 
 # ── the door ──

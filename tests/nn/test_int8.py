@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from model_helpers import VARIANTS, random_ids, randomize
+from model_helpers import VARIANTS, layers_of, random_ids, randomize
 from torch import nn
 
 from llmasos import LLMTrainer, hub
@@ -211,7 +211,7 @@ def test_the_cached_decoder_says_what_the_plain_one_says(name):
     prompts = [(3, 1, 4), (1, 5)]
     rows = [SequenceState(prompt, options) for prompt in prompts]
     decoder = Decoder(model, rows)
-    assert decoder.cache.layers[0][0].dtype == torch.float64  # of the activations, not of the weights
+    assert layers_of(decoder.cache)[0][0].dtype == torch.float64  # of the activations, not of the weights
     for _ in range(20):
         decoder.sample()
         decoder.step()

@@ -14,7 +14,7 @@ BASE = ModelConfig(vocab_size=11, context_length=12, n_layers=3, n_heads=4, d_mo
 
 
 def n_bytes(cache):
-    return sum(tensor.nbytes for pair in cache.layers for tensor in pair)
+    return cache.kv.nbytes
 
 
 @pytest.mark.parametrize("n_kv_heads, per_token", [(4, 2 * 3 * 32), (2, 2 * 3 * 16), (1, 2 * 3 * 8)])

@@ -62,7 +62,7 @@ def test_weights_gradients_and_optimizer_take_the_bytes_of_the_table(optimizer):
 def test_the_cache_takes_the_bytes_of_the_formula(name):
     c = preset(name)
     cache = KVCache.empty(c.n_layers, 1, c.n_kv_heads, c.context_length, c.head_size, torch.bfloat16)
-    measured = sum(tensor.nbytes for pair in cache.layers for tensor in pair)
+    measured = cache.kv.nbytes
     assert measured == cache_bytes_per_token(c) * c.context_length
 
 
