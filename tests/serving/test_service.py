@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 
 import pytest
-from serving_http_helpers import OURS, app_of, tiny
+from serving_http_helpers import FOR_EVER, OURS, app_of, tiny
 
 import llmasos
 from llmasos import LLMServing, LLMTrainer, hub
@@ -139,7 +139,7 @@ def test_a_running_text_may_end_when_the_service_stops():
 
 def test_a_text_that_takes_too_long_is_cut_when_the_service_stops():
     service = serving().create_service(max_tokens=100_000, request_seconds=1000).start()
-    pieces = service.stream("abc", max_tokens=100_000, temperature=0)  # never ends by itself
+    pieces = service.stream(FOR_EVER["prompt"], max_tokens=100_000, temperature=0, frequency_penalty=-2)
     next(pieces)
     service.stop(drain_seconds=0.1)
     with pytest.raises(ServerError, match="the server is shutting down") as caught:
